@@ -1,0 +1,51 @@
+"""One email address: is it valid, and which key makes it unique."""
+
+import re
+import unicodedata
+
+from email_validator import EmailNotValidError, validate_email
+
+ADDRESS_LENGTH = 254  # octets: RFC 5321 allows a path of 256 with its angle brackets
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?+"
+# The plain ASCII addresses that need no library: 0.6 µs instead of 20 µs. A domain with "--" may
+# be a broken A-label, so it is left to the library.
+_PLAIN = re.compile(
+    rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@(?![^@]*--)(?:{_LABEL}\.)+[A-Za-z]{_LABEL}"
+)
+
+
+def normalise(email: str) -> tuple[str, str]:
+    """Return ``(email, address)``, or raise ValueError with the reason in one line.
+
+    ``email`` goes on the envelope: trimmed, its domain as A-label (RFC 5890) when it is not ASCII.
+    ``address`` is the key for uniqueness: the same, case-folded as a whole, in NFC. RFC 5321
+    lets a host tell ``Ann@`` from ``ann@``; no provider does, and a person sent the same letter
+    twice minds.
+    """
+    email = email.strip()
+    if len(email) <= ADDRESS_LENGTH and _PLAIN.fullmatch(email):
+        return email, email.lower()
+    return _normalise_any(email)
+
+
+def _normalise_any(email: str) -> tuple[str, str]:
+    if not email:
+        raise ValueError("no email address")
+    if len(email) > ADDRESS_LENGTH:
+        raise ValueError(f"the address is longer than {ADDRESS_LENGTH} characters")
+    try:
+        # Names such as example.test and example.invalid pass, as people try things with them.
+        found = validate_email(
+            email, check_deliverability=False, globally_deliverable=False, strict=True
+        )
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from None
+    domain = found.ascii_domain
+    if "." not in domain or not domain[-1].isalpha():
+        raise ValueError("The part after the @-sign is not a domain name with a dot in it.")
+    email = f"{found.local_part}@{domain}"
+    if len(email.encode()) > ADDRESS_LENGTH:
+        raise ValueError(f"the address is longer than {ADDRESS_LENGTH} octets")
+    return email, unicodedata.normalize("NFC", email.casefold())
