@@ -7,13 +7,11 @@ from email_validator import EmailNotValidError, validate_email
 
 ADDRESS_LENGTH = 254  # octets: RFC 5321 allows a path of 256 with its angle brackets
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?+"
-# The plain ASCII addresses that need no library: 0.6 µs instead of 20 µs. A domain with "--" may
-# be a broken A-label, so it is left to the library.
-_PLAIN = re.compile(
-    rf"(?=[^@]{{1,64}}@){_ATOM}(?:\.{_ATOM})*+@(?![^@]*--)(?:{_LABEL}\.)+[A-Za-z]{_LABEL}"
-)
+# The plain address of ten million rows, in 0.6 µs where the library takes 20. Shorter than 64 as a
+# whole, so no part can be too long; what this does not match is left to the library to judge.
+_ATOM = r"[a-z0-9!#$%&'*+/=?^_`{|}~-]++"
+_NAME = r"[a-z0-9]*+(?:-[a-z0-9]++)*+"
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:[a-z0-9]{_NAME}\.)+[a-z]{_NAME}").fullmatch
 
 
 def normalise(email: str) -> tuple[str, str]:
@@ -25,8 +23,9 @@ def normalise(email: str) -> tuple[str, str]:
     twice minds.
     """
     email = email.strip()
-    if len(email) <= ADDRESS_LENGTH and _PLAIN.fullmatch(email):
-        return email, email.lower()
+    address = email.lower()
+    if email.isascii() and len(email) <= 64 and _PLAIN(address):
+        return email, address
     return _normalise_any(email)
 
 

@@ -40,7 +40,7 @@ def from_cells(header: Header, line: int, cells: list[str]) -> Recipient | Probl
     """A row of a table of text. The way of the ten million: kept short."""
     if len(cells) != header.width:
         return _wrong_width(header, line, cells)
-    variables: dict[str, object] = dict(zip(header.columns, cells, strict=True))
+    variables: dict[str, object] = dict(zip(header.columns, cells))  # noqa: B905 - costs 0.4 µs
     email = cells[header.email_at]
     if "\0" in "".join(cells):  # Postgres stores no NUL; bytes that do not decode are NUL too
         return problem(line, email, "a NUL character, or bytes that are not text, in this row")

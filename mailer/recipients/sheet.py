@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Iterator
+from datetime import date, time, timedelta
 from pathlib import Path
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook
@@ -49,7 +50,7 @@ class Sheet:
         """The rows that are not blank, with their numbers as Excel shows them."""
         for line, values in enumerate(self._sheet.iter_rows(), self._first_line):
             if any(value != "" for value in values):
-                yield line, [_whole(value) for value in values]
+                yield line, [_plain(value) for value in values]
 
 
 def _refuse_huge(path: Path) -> None:
@@ -72,9 +73,11 @@ def _open(path: Path) -> CalamineSheet:
         raise RecipientsError(f"{path.name} cannot be read as a workbook: {error}") from None
 
 
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _plain(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return str(value) if isinstance(value, timedelta) else value
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else str(_whole(value))
+    return value.isoformat() if isinstance(value, date | time) else str(value)

@@ -3,7 +3,6 @@
 import csv
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from mailer.errors import RecipientsError
@@ -12,6 +11,7 @@ from mailer.recipients.header import Header, is_email_name
 from mailer.recipients.rows import Problem, Recipient, from_cells, problem
 
 _DELIMITERS = ",;\t|"
+_SAMPLE = 1 << 16  # characters
 
 
 class Table:
@@ -21,7 +21,7 @@ class Table:
         self._path = path
         self._encoding = detect(path)
         with open_text(path, self._encoding) as file:
-            sample = list(islice(file, 50))
+            sample = file.readlines(_SAMPLE)
         self._delimiter = find_delimiter(sample)
         self._header = self._read_header(sample)
         self.columns = tuple(filter(None, self._header.columns))
