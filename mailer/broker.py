@@ -1,0 +1,123 @@
+"""The Celery application and the publishing of hints. The queue carries hints only: an id and
+where its mail goes through; the ledger holds everything else.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery
+from kombu.common import maybe_declare
+from kombu.entity import Queue
+from kombu.exceptions import BatchPublishError, OperationalError
+
+from mailer.errors import UnavailableError
+from mailer.settings import Settings
+
+TASK = "mailer.deliver"
+URGENT = "mailer.urgent"
+BULK = "mailer.bulk"
+# Hints per round trip to Redis. Larger batches gain nothing (24,000/s at 1,000) and delay the
+# first hint of a batch.
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """One task: the delivery's id, the provider to use, the domain of the recipient."""
+
+    id: str
+    provider: str
+    domain: str
+
+
+def make_app(name: str, settings: Settings) -> Celery:
+    """A Celery application with the settings that our promises rest on."""
+    app = Celery(name)
+    app.conf.update(
+        broker_url=settings.broker,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,  # an outage of any length is waited for
+        broker_transport_options=_transport_options(settings.broker),
+        task_queues=[Queue(name, routing_key=name) for name in (URGENT, BULK)],
+        task_default_queue=BULK,
+        task_ignore_result=True,
+        task_serializer="json",
+        accept_content=["json"],
+        task_send_sent_event=False,
+        worker_disable_rate_limits=True,  # Celery's are per worker; ours are shared
+        # A connection lost in the middle of a batch must not kill the batch: a task stopped
+        # between the final dot and its reply has an unknown outcome.
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        timezone="UTC",
+    )
+    return app
+
+
+def _transport_options(url: str) -> dict[str, Any]:
+    if url.startswith("amqp"):
+        return {"confirm_publish": True}
+    return {
+        # Without broker acks one worker consumes three times as much, and a Redis restart is
+        # survived; what is lost with the broker is due again in the ledger (deliveries.PATIENCE).
+        "ack_emulation": False,
+        # Urgent before bulk: BRPOP looks at the queues in the order in which they are named.
+        "queue_order_strategy": "priority",
+        "socket_connect_timeout": 5,
+        "socket_timeout": 30,
+        "socket_keepalive": True,
+    }
+
+
+class Publisher:
+    """Puts hints into the broker, many a round trip."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def check(self) -> None:
+        """Raises UnavailableError when the broker does not answer."""
+        self._run(lambda producer: None)
+
+    def publish(self, hints: Sequence[Hint], *, urgent: bool) -> None:
+        """Publish one task for each hint.
+
+        Raises:
+            UnavailableError: the broker did not take them all; some may have arrived, which does
+                no harm, since a row is claimed once.
+        """
+        queue = URGENT if urgent else BULK
+
+        def put(producer: Any) -> None:
+            for start in range(0, len(hints), BATCH):
+                with producer.batch(BATCH):
+                    for hint in hints[start : start + BATCH]:
+                        self._put(producer, hint, queue)
+
+        self._run(put)
+
+    def _put(self, producer: Any, hint: Hint, queue: str) -> None:
+        headers, properties, body, _ = self._app.amqp.create_task_message(
+            hint.id, TASK, (hint.provider, hint.domain), ignore_result=True
+        )
+        # retry must stay off: with it kombu silently stops batching.
+        producer.publish(
+            body,
+            exchange="",
+            routing_key=queue,
+            headers=headers,
+            serializer="json",
+            delivery_mode=2,
+            **properties,
+        )
+
+    def _run(self, use: Callable[[Any], None]) -> None:
+        try:
+            with self._app.producer_or_acquire() as producer:
+                producer.connection.ensure_connection(max_retries=1, timeout=5)
+                for queue in (URGENT, BULK):  # once a connection; RabbitMQ drops what has no queue
+                    maybe_declare(self._app.amqp.queues[queue], producer.channel)
+                use(producer)
+        except (OperationalError, BatchPublishError, ConnectionError, TimeoutError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UnavailableError(f"broker: {reason}") from None

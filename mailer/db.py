@@ -1,0 +1,121 @@
+"""The way to the ledger: one engine a process, errors that a person understands, migrations."""
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import orjson
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+
+from mailer.errors import UnavailableError
+
+T = TypeVar("T")
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_UNDEFINED_TABLE = "42P01"
+
+
+def dumps(value: object) -> str:
+    """JSON for a jsonb column."""
+    return orjson.dumps(value, default=str).decode()
+
+
+class Database:
+    """Connections to one ledger, kept and shared by the threads of a process."""
+
+    def __init__(self, url: str, *, connections: int = 5) -> None:
+        self.engine = sa.create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=connections,
+            max_overflow=connections,
+            # A connection that died with a restarted server is replaced before anybody meets it;
+            # one round trip a checkout, and a checkout serves a whole batch.
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10, "application_name": "mailer"},
+            json_serializer=dumps,
+            json_deserializer=orjson.loads,
+        )
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A transaction: committed at the end, rolled back by any error.
+
+        Raises:
+            UnavailableError: the server cannot be reached, went away, or has no ledger yet.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise UnavailableError(f"database: {_reason(error)}") from None
+        except ProgrammingError as error:
+            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
+                raise UnavailableError(
+                    "database: the ledger is not set up; run `mailer migrate`"
+                ) from None
+            raise
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self.engine.dispose()
+
+
+def _reason(error: DBAPIError) -> str:
+    """The server's or the driver's own first line; neither ever holds the password."""
+    return (str(error.orig).strip().splitlines() or [type(error).__name__])[0]
+
+
+def migrate(url: str) -> None:
+    """Bring the ledger's schema to this version's. Safe to run by several programs at once.
+
+    Raises:
+        UnavailableError: the server cannot be reached.
+    """
+    database = Database(url, connections=1)
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    try:
+        with database.begin() as connection:
+            # Any fixed number does: it makes the second of two migrations wait for the first.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7261001)"))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        database.close()
+
+
+def keep_trying(
+    call: Callable[[], T], *, wait: float = 0.5, stop: Callable[[], bool] = lambda: False
+) -> T:
+    """Call until the database answers; for results that must not be lost to an outage.
+
+    Raises:
+        UnavailableError: ``stop()`` became true first.
+    """
+    while True:
+        try:
+            return call()
+        except UnavailableError:
+            if stop():
+                raise
+            time.sleep(wait)
+
+
+@functools.cache
+def sql(name: str) -> str:
+    """The statement ``name`` of ``mailer/queries.sql``: ``-- name: x`` starts one."""
+    return _queries()[name]
+
+
+@functools.cache
+def _queries() -> dict[str, str]:
+    text = (Path(__file__).parent / "queries.sql").read_text(encoding="utf-8")
+    return {
+        name.strip(): body.strip()
+        for name, _, body in (part.partition("\n") for part in text.split("-- name:")[1:])
+    }

@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger. A released one is never edited: add another."""

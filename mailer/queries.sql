@@ -1,0 +1,218 @@
+-- The statements of the hot path and of the janitor, each with a name and a sentence.
+-- Parameters are psycopg's. Legal moves are those of mailer.schema.MOVES; a test reads the
+-- sources named here and compares.
+
+-- name: reserve
+-- The feeder takes due rows of one running campaign; other feeders skip what it holds. A queued
+-- row whose hint gets lost is due again when due_at has passed.
+WITH due AS MATERIALIZED (
+  SELECT d.id FROM deliveries d
+  WHERE d.campaign_id = %(campaign)s AND d.state = 'pending' AND d.due_at <= now()
+  ORDER BY d.due_at LIMIT %(limit)s
+  FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = 'queued', changed_at = now(), due_at = now() + make_interval(secs => %(patience)s)
+FROM due WHERE d.id = due.id
+RETURNING d.id, split_part(d.address, '@', 2)
+
+-- name: claim
+-- A worker takes the deliveries that its hints name. Only queued rows are taken, so a hint that
+-- came twice, or whose row moved on, takes nothing. What must not be sent goes where it belongs in
+-- the same statement. SKIP LOCKED: two workers with the same hints never wait for each other.
+WITH fate AS MATERIALIZED (
+  SELECT d.id,
+    CASE
+      WHEN c.state = 'cancelled' THEN 'cancelled'
+      WHEN c.state <> 'running' THEN 'pending'
+      WHEN c.expires_at <= now() THEN 'expired'
+      WHEN EXISTS (SELECT FROM suppressions s WHERE s.address = d.address) THEN 'suppressed'
+      ELSE 'sending'
+    END AS state,
+    c.message, c.single, c.message_id_domain, c.on_doubt
+  FROM deliveries d JOIN campaigns c ON c.id = d.campaign_id
+  WHERE d.id = ANY(%(ids)s::uuid[]) AND d.state = 'queued'
+  FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = fate.state,
+  changed_at = now(),
+  due_at = CASE fate.state WHEN 'pending' THEN now() END,
+  attempts = d.attempts + (fate.state = 'sending')::int,
+  first_attempt_at =
+    CASE fate.state WHEN 'sending' THEN coalesce(d.first_attempt_at, now()) END,
+  worker = CASE fate.state WHEN 'sending' THEN %(worker)s::uuid END
+FROM fate WHERE d.id = fate.id
+RETURNING d.id, d.state, d.campaign_id, d.email, d.attempts, d.variables, d.attachments,
+  extract(epoch FROM now() - d.first_attempt_at)::float8 AS age, fate.message, fate.single,
+  fate.message_id_domain, fate.on_doubt
+
+-- name: record
+-- Outcomes of one batch. The attempt number fences off a worker that was given up for dead: its
+-- late word counts only while nobody has claimed the row since. A row held in doubt is settled by
+-- the true outcome when that comes after all.
+UPDATE deliveries d
+SET state = r.state, code = r.code, enhanced_code = r.enhanced_code, reply = r.reply,
+  provider = %(provider)s, changed_at = now(),
+  due_at = CASE r.state WHEN 'pending' THEN now() + make_interval(secs => r.wait) END
+FROM unnest(
+  %(ids)s::uuid[], %(attempts)s::smallint[], %(states)s::text[], %(codes)s::smallint[],
+  %(enhanced_codes)s::text[], %(replies)s::text[], %(waits)s::float8[]
+) AS r(id, attempt, state, code, enhanced_code, reply, wait)
+WHERE d.id = r.id AND d.attempts = r.attempt AND d.state IN ('sending', 'in_doubt')
+
+-- name: release
+-- Claims that never reached the wire: the claim's commit was not heard of, or rendering broke off.
+UPDATE deliveries SET state = 'pending', due_at = now(), changed_at = now()
+WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND state = 'sending'
+
+-- name: give_back
+-- Hints that a worker will not use now: their rows are due again after their wait.
+UPDATE deliveries d
+SET state = 'pending', changed_at = now(), due_at = now() + make_interval(secs => r.wait)
+FROM unnest(%(ids)s::uuid[], %(waits)s::float8[]) AS r(id, wait)
+WHERE d.id = r.id AND d.state = 'queued'
+
+-- name: free_lost_hints
+-- Hints that nobody answered in time (a broker that lost its memory): due again.
+WITH lost AS MATERIALIZED (
+  SELECT id FROM deliveries
+  WHERE state = 'queued' AND due_at < now()
+  LIMIT 10000 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'pending', due_at = now(), changed_at = now()
+FROM lost WHERE d.id = lost.id
+
+-- name: free_silent_workers
+-- Claims of workers that have gone silent. Whether the final dot went out is unknown: the
+-- campaign's policy decides.
+WITH orphans AS MATERIALIZED (
+  SELECT d.id, CASE c.on_doubt WHEN 'resend' THEN 'pending' ELSE 'in_doubt' END AS state
+  FROM deliveries d
+  JOIN campaigns c ON c.id = d.campaign_id
+  LEFT JOIN workers w ON w.id = d.worker
+  WHERE d.state = 'sending'
+    AND (w.id IS NULL OR w.seen_at < now() - make_interval(secs => %(silence)s))
+  LIMIT 10000 FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = o.state, changed_at = now(), due_at = CASE o.state WHEN 'pending' THEN now() END,
+  reply = 'the worker died or lost the ledger before the outcome was recorded'
+FROM orphans o WHERE d.id = o.id
+
+-- name: drop_cancelled
+-- What a cancelled campaign still has waiting, a slice at a time, so that no other statement
+-- waits long.
+WITH waiting AS MATERIALIZED (
+  SELECT id FROM deliveries
+  WHERE campaign_id = %(campaign)s AND state IN ('pending', 'queued')
+  LIMIT 10000 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'cancelled', due_at = NULL, changed_at = now()
+FROM waiting WHERE d.id = waiting.id
+
+-- name: drop_expired
+-- What a campaign still has waiting when its time is over.
+WITH waiting AS MATERIALIZED (
+  SELECT id FROM deliveries
+  WHERE campaign_id = %(campaign)s AND state IN ('pending', 'queued')
+  LIMIT 10000 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'expired', due_at = NULL, changed_at = now()
+FROM waiting WHERE d.id = waiting.id
+
+-- name: recall
+-- A pause takes back what is in the broker: as many rows as the window, never the campaign.
+WITH queued AS MATERIALIZED (
+  SELECT id FROM deliveries
+  WHERE campaign_id = %(campaign)s AND state = 'queued'
+  FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'pending', due_at = now(), changed_at = now()
+FROM queued WHERE d.id = queued.id
+
+-- name: retry
+-- An operator sends what ended otherwise once more; attempts start anew but keep counting, since
+-- the attempt number fences late outcomes off.
+UPDATE deliveries
+SET state = 'pending', due_at = now(), changed_at = now(), first_attempt_at = NULL
+WHERE campaign_id = %(campaign)s AND state = ANY(%(states)s)
+
+-- name: fold_counts
+-- Old differences are added up, so that progress() reads a few rows, whatever was sent. The last
+-- minute stays as it is: the rate is read from it.
+WITH crowded AS (
+  SELECT campaign_id, state FROM delivery_counts
+  WHERE at < now() - interval '1 minute'
+  GROUP BY campaign_id, state HAVING count(*) > 50
+), old AS (
+  DELETE FROM delivery_counts c USING crowded
+  WHERE c.campaign_id = crowded.campaign_id AND c.state = crowded.state
+    AND c.at < now() - interval '1 minute'
+  RETURNING c.campaign_id, c.state, c.n, c.at
+)
+INSERT INTO delivery_counts (campaign_id, state, n, at)
+SELECT campaign_id, state, sum(n), min(at) FROM old GROUP BY campaign_id, state
+
+-- name: progress
+-- Counts by state, and how many were sent in the last ten seconds.
+SELECT state, sum(n)::bigint,
+  coalesce(sum(n) FILTER (WHERE at > clock_timestamp() - interval '10 seconds'), 0)::bigint
+FROM delivery_counts WHERE campaign_id = %(campaign)s GROUP BY state
+
+-- name: work
+-- Running campaigns that have something waiting or in the broker, with their counts.
+SELECT c.id, c.providers, c.single,
+  coalesce(sum(n.n) FILTER (WHERE n.state = 'pending'), 0)::bigint,
+  coalesce(sum(n.n) FILTER (WHERE n.state = 'queued'), 0)::bigint
+FROM campaigns c JOIN delivery_counts n ON n.campaign_id = c.id
+WHERE c.state = 'running'
+GROUP BY c.id
+
+-- name: finish
+-- A running campaign with nothing waiting has come to its end.
+UPDATE campaigns c SET state = 'finished', finished_at = now()
+WHERE c.state = 'running' AND NOT EXISTS (
+  SELECT FROM delivery_counts n
+  WHERE n.campaign_id = c.id AND n.state IN ('pending', 'queued', 'sending')
+  GROUP BY n.campaign_id HAVING sum(n.n) > 0
+)
+
+-- name: leftovers
+-- Campaigns that have something waiting though they are cancelled or their time is over.
+SELECT c.id, c.state FROM campaigns c
+WHERE (c.state = 'cancelled' OR (c.state <> 'finished' AND c.expires_at <= now()))
+  AND EXISTS (
+    SELECT FROM delivery_counts n
+    WHERE n.campaign_id = c.id AND n.state IN ('pending', 'queued')
+    GROUP BY n.campaign_id HAVING sum(n.n) > 0
+  )
+
+-- name: start_due
+-- Scheduled campaigns whose time has come. Two beats: the second finds nothing left to move.
+UPDATE campaigns SET state = 'running', started_at = now()
+WHERE state = 'scheduled' AND send_at <= now()
+RETURNING id
+
+-- name: stage
+-- Where recipients land before they become deliveries; gone with the transaction.
+CREATE TEMPORARY TABLE staged (
+  line integer, email text, address text, variables jsonb, attachments jsonb
+) ON COMMIT DROP
+
+-- name: deliver_staged
+-- One delivery for each address; a second row with the same address makes none.
+INSERT INTO deliveries (campaign_id, state, due_at, email, address, variables, attachments)
+SELECT %(campaign)s,
+  CASE WHEN s.address IS NULL THEN 'pending' ELSE 'suppressed' END,
+  CASE WHEN s.address IS NULL THEN now() END,
+  r.email, r.address, r.variables, r.attachments
+FROM staged r LEFT JOIN suppressions s ON s.address = r.address
+ORDER BY r.line
+ON CONFLICT DO NOTHING
+
+-- name: doubled
+-- The rows that made no delivery, with the line that did.
+SELECT line, email, first FROM (
+  SELECT line, email, min(line) OVER (PARTITION BY address) AS first FROM staged
+) AS r WHERE line <> first ORDER BY line LIMIT %(limit)s

@@ -1,0 +1,173 @@
+"""The batch, read top to bottom: limits, claim, render, send, decide, record."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from mailer import deliveries
+from mailer.campaigns.content import load_contents
+from mailer.db import keep_trying
+from mailer.deliveries import Claim
+from mailer.errors import InputError, UnavailableError
+from mailer.outcome import Outcome, decide, failed
+from mailer.schema import State
+from mailer.smtp import Transaction
+from workers import runtime
+from workers.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+# While the limiter or the ledger cannot be asked, hints go back for this many seconds.
+OUTAGE_WAIT = 5.0
+
+
+class Fate(StrEnum):
+    """How a hint ended, for Celery's events."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    LATER = "later"
+    DROPPED = "dropped"  # the delivery moved on, or may not go yet
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one hint. ``text``: reply code and text, never an address."""
+
+    id: str
+    fate: Fate
+    text: str = ""
+
+
+def run_batch(provider: str, hints: Sequence[tuple[str, str]]) -> list[Report] | None:
+    """``run`` for Celery's pools, where an exception would end the process: None on a defect."""
+    try:
+        return run(provider, hints)
+    except Exception:
+        logger.exception("a batch of %d through %s broke off", len(hints), provider)
+        return None
+
+
+def run(provider: str, hints: Sequence[tuple[str, str]]) -> list[Report]:
+    """Send the deliveries that the hints name, through one provider.
+
+    Args:
+        provider: its name in the settings.
+        hints: (delivery id, recipient's domain) each.
+    """
+    try:
+        worker = runtime.current()
+        granted = _take(worker, provider, hints)
+        claims = _claim(worker, granted)
+    except UnavailableError as error:
+        logger.warning("nothing is sent: %s", error)
+        return [Report(id_, Fate.DROPPED) for id_, _ in hints]
+    outcomes = _send(worker, provider, claims)
+    keep_trying(
+        lambda: deliveries.record(worker.database, provider, outcomes), stop=lambda: worker.ended
+    )
+    return _reports(hints, outcomes)
+
+
+def _take(worker: Runtime, provider: str, hints: Sequence[tuple[str, str]]) -> list[str]:
+    """The ids that the limits let go now; the others are due again when they may."""
+    groups: dict[str | None, list[str]] = defaultdict(list)
+    for id_, domain in hints:
+        groups[worker.destinations.of(domain)].append(id_)
+    granted: list[str] = []
+    held: list[tuple[str, float]] = []
+    for destination, ids in groups.items():
+        try:
+            grant = worker.limiter.take(provider, destination, len(ids))
+        except UnavailableError:
+            deliveries.give_back(worker.database, [(id_, OUTAGE_WAIT) for id_, _ in hints])
+            raise
+        granted += ids[: grant.granted]
+        held += [(id_, grant.wait) for id_ in ids[grant.granted :]]
+    deliveries.give_back(worker.database, held)
+    return granted
+
+
+def _claim(worker: Runtime, ids: Sequence[str]) -> list[Claim]:
+    try:
+        return deliveries.claim(worker.database, ids, worker.worker) if ids else []
+    except UnavailableError:
+        # The claim may have been committed all the same. Nothing of it is on the wire.
+        keep_trying(
+            lambda: deliveries.release(worker.database, ids, worker.worker),
+            stop=lambda: worker.ended,
+        )
+        raise
+
+
+def _send(worker: Runtime, provider: str, claims: Sequence[Claim]) -> list[tuple[Claim, Outcome]]:
+    outcomes: list[tuple[Claim, Outcome]] = []
+    ready: list[tuple[Claim, Transaction]] = []
+    contents = _contents(worker, claims)
+    for claim in claims:
+        try:
+            ready.append((claim, _render(worker, claim, contents)))
+        except InputError as error:
+            outcomes.append((claim, failed(str(error))))
+    verdicts = worker.send(provider, [transaction for _, transaction in ready])
+    for (claim, _), verdict in zip(ready, verdicts, strict=True):
+        outcome = decide(
+            verdict,
+            attempt=claim.attempt,
+            age=claim.age,
+            on_doubt=claim.on_doubt,
+            retry=worker.settings.retry,
+        )
+        outcomes.append((claim, outcome))
+    return outcomes
+
+
+def _contents(worker: Runtime, claims: Sequence[Claim]) -> dict[str, bytes]:
+    digests = {digest for claim in claims for digest, _, _ in claim.attachments}
+    if not digests:
+        return {}
+    with worker.database.begin() as connection:
+        return load_contents(connection, digests)
+
+
+def _render(worker: Runtime, claim: Claim, contents: dict[str, bytes]) -> Transaction:
+    mail = worker.compiled(claim.message).render(
+        claim.variables,
+        email=claim.email,
+        delivery_id=str(claim.id),
+        message_id=claim.message_id,
+        date=datetime.now(UTC),
+        personal=claim.attachments,
+        contents=contents.__getitem__,
+    )
+    return Transaction(
+        key=claim.id,
+        sender=mail.sender,
+        recipients=(mail.recipient,),
+        content=mail.content,
+        smtputf8=mail.smtputf8,
+        eight_bit=mail.eight_bit,
+    )
+
+
+_FATES = {State.SENT: Fate.SENT, State.PENDING: Fate.LATER}
+
+
+def _reports(
+    hints: Sequence[tuple[str, str]], outcomes: Sequence[tuple[Claim, Outcome]]
+) -> list[Report]:
+    reports = {
+        str(claim.id): Report(
+            str(claim.id), _FATES.get(outcome.state, Fate.FAILED), _summary(outcome)
+        )
+        for claim, outcome in outcomes
+    }
+    return [reports.get(id_) or Report(id_, Fate.DROPPED) for id_, _ in hints]
+
+
+def _summary(outcome: Outcome) -> str:
+    """Codes only: a server's text often repeats the address."""
+    codes = " ".join(str(c) for c in (outcome.code, outcome.enhanced_code) if c)
+    return codes or outcome.state.value
