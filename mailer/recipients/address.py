@@ -42,9 +42,8 @@ def _normalise_any(email: str) -> tuple[str, str]:
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     domain = found.ascii_domain
-    if "." not in domain or not domain[-1].isalpha():
+    name, _, top = domain.rpartition(".")
+    if not name or not top[0].isalpha():
         raise ValueError("The part after the @-sign is not a domain name with a dot in it.")
     email = f"{found.local_part}@{domain}"
-    if len(email.encode()) > ADDRESS_LENGTH:
-        raise ValueError(f"the address is longer than {ADDRESS_LENGTH} octets")
     return email, unicodedata.normalize("NFC", email.casefold())

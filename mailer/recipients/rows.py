@@ -105,8 +105,10 @@ def _json_values(columns: tuple[str, ...], values: list[object]) -> dict[str, ob
     try:
         data = orjson.dumps(values, default=_decimal_as_text)
     except TypeError:
-        raise ValueError(_culprit(columns, values)) from None
-    if rb"\u0000" in data and any("\0" in str(value) for value in values):
+        name, value = next(filter(_is_unfit, zip(columns, values, strict=True)))
+        reason = f"{name}: a value of type {type(value).__name__} that JSON cannot hold"
+        raise ValueError(reason) from None
+    if rb"\u0000" in data and rb"\u0000" in data.replace(rb"\\", b""):  # not an escaped backslash
         raise ValueError("a NUL character in this row")
     return dict(zip(columns, orjson.loads(data), strict=True))
 
@@ -117,13 +119,12 @@ def _decimal_as_text(value: object) -> str:
     raise TypeError
 
 
-def _culprit(columns: tuple[str, ...], values: list[object]) -> str:
-    for name, value in zip(columns, values, strict=True):
-        try:
-            orjson.dumps(value, default=_decimal_as_text)
-        except TypeError:
-            return f"{name}: a value of type {type(value).__name__} that JSON cannot hold"
-    return "values that JSON cannot hold"
+def _is_unfit(item: tuple[str, object]) -> bool:
+    try:
+        orjson.dumps([item[1]], default=_decimal_as_text)
+    except TypeError:
+        return True
+    return False
 
 
 def _printable(text: str, length: int) -> str:

@@ -27,8 +27,6 @@ class Sheet:
     def __init__(self, path: Path) -> None:
         _refuse_huge(path)
         self._sheet = _open(path)
-        start = self._sheet.start
-        self._first_line = start[0] + 1 if start else 1
         self._header = self._read_header(path.name)
         self.columns = tuple(filter(None, self._header.columns))
 
@@ -48,7 +46,7 @@ class Sheet:
 
     def _rows(self) -> Iterator[tuple[int, list[object]]]:
         """The rows that are not blank, with their numbers as Excel shows them."""
-        for line, values in enumerate(self._sheet.iter_rows(), self._first_line):
+        for line, values in enumerate(self._sheet.iter_rows(), 1):
             if any(value != "" for value in values):
                 yield line, [_plain(value) for value in values]
 
