@@ -27,6 +27,7 @@ _PATH = re.compile(
 )
 _SIZE = re.compile(rb"(?:^|\s)SIZE=(\d+)", re.IGNORECASE)
 _END = b"\r\n.\r\n"
+_EMPTY = b".\r\n"  # the end of a message without content
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take every complete command and message."""
         self._buffer += data
-        while not self._closing and self._step():
+        while self._buffer and not self._closing and self._step():
             pass
         self._flush()
 
@@ -172,8 +173,6 @@ class Session(asyncio.Protocol):
         if not self._recipients:
             self._reply(b"503 5.5.1 RCPT first")
         elif self._answer("data", self._recipients[0], b"354 End with a dot on a line of its own"):
-            # A message that is nothing but the final dot ends like any other.
-            self._buffer[:0] = b"\r\n"
             self._step = self._message
 
     def _rset(self, _: bytes) -> None:
@@ -192,14 +191,15 @@ class Session(asyncio.Protocol):
     # The message
 
     def _message(self) -> bool:
-        end = self._buffer.find(_END, self._searched)
-        if end < 0:
-            self._searched = max(0, len(self._buffer) - len(_END) + 1)
-            if len(self._buffer) > self._rules.max_size + _LONGEST_LINE:
-                self._refuse_and_close(b"552 5.3.4 Message too big")
-            return False
-        content = bytes(memoryview(self._buffer)[2 : end + 2])
-        del self._buffer[: end + len(_END)]
+        if self._searched == 0 and self._buffer.startswith(_EMPTY):
+            end, start_of_next = 0, len(_EMPTY)
+        else:
+            end = self._buffer.find(_END, self._searched) + 2  # the content keeps its last CRLF
+            start_of_next = end + len(_EMPTY)
+        if end == 1:
+            return self._more()
+        content = bytes(memoryview(self._buffer)[:end])
+        del self._buffer[:start_of_next]
         if b"\r\n." in content or content.startswith(b"."):
             content = content.removeprefix(b".").replace(b"\r\n.", b"\r\n")
         self._step = self._command
@@ -207,6 +207,12 @@ class Session(asyncio.Protocol):
             self._rules.keep(self._sender or "", self._recipients, content)
         self._reset()
         return True
+
+    def _more(self) -> bool:
+        self._searched = max(0, len(self._buffer) - len(_END) + 1)
+        if len(self._buffer) > self._rules.max_size + _LONGEST_LINE:
+            self._refuse_and_close(b"552 5.3.4 Message too big")
+        return False
 
     # AUTH, RFC 4954
 

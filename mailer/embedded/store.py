@@ -3,15 +3,14 @@
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 KEPT_MESSAGES = 50_000
 KEPT_BYTES = 256 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Caught:
+class Caught(NamedTuple):
     """One message as it arrived: the envelope, and the content without dot-stuffing."""
 
     id: int  # 1 for the first that arrived
