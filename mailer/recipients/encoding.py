@@ -120,9 +120,10 @@ def _is_chinese(sample: bytes) -> bool:
     """Half of what is not ASCII are the 3,755 most common characters (GB 2312, rows 16 to 55)."""
     text = sample.decode("gb18030", "replace")
     wide = [letter.encode("gb18030") for letter in text if letter > "\x7f"]
-    leads = [code[0] for code in wide if len(code) == 2 and code[1] > 0xA0]
-    common = [lead for lead in leads if 0xB0 <= lead <= 0xD7]
-    # Korean in CP949 has the same shape, but its letters end at 0xC8; every other Chinese one
-    # lies beyond.
+    pairs = [code for code in wide if len(code) == 2]
+    common = [lead for lead, trail in pairs if 0xB0 <= lead <= 0xD7 and trail > 0xA0]
+    # A Western letter swallows the ASCII one after it, or does not decode; few Chinese ones do.
+    western = 4 * text.count("�") + sum(trail < 0x80 for _, trail in pairs)
+    # Korean in CP949 has the same shape, but ends at 0xC8; every other Chinese one lies beyond.
     korean = len(common) >= 16 and max(common) <= 0xC8
-    return len(common) * 2 >= len(wide) and not korean
+    return len(common) * 2 >= len(wide) and len(common) > western and not korean

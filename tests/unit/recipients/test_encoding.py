@@ -32,6 +32,8 @@ WESTERN = "email,name\na@example.com,Jörg Müßig\nb@example.com,Größe Grüß
         (WESTERN, "latin-1"),
         ("email,name\na@example.com,Zoë’s “shop” – 5 €\n", "cp1252"),
         ("email,name\na@example.com,Grüße\n", "latin-1"),
+        ("email,name\na@example.com,Bjørn Ærø ÄÖ\n", "latin-1"),
+        ("email,name\na@example.com,Íñigo Peña\n", "latin-1"),
         ("email,name\na@example.com,王\n", "gb18030"),
     ],
 )
