@@ -1,7 +1,10 @@
 """One template of a message: checked once, rendered for each recipient."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from functools import lru_cache
+from itertools import groupby
 
 from babel.core import UnknownLocaleError
 from jinja2 import Template as JinjaTemplate
@@ -15,7 +18,11 @@ from mailer.message.budget import OUTPUT, SOURCE, Budgeted, to_text
 from mailer.message.sandbox import Sandbox
 
 _SANDBOXES = {html: Sandbox(html=html) for html in (False, True)}
+_ESCAPED = re.compile("[&<>\"']")
 _FILE = "<template>"  # what Jinja calls a template without a file
+
+
+_Pair = tuple[str, str | None]  # a constant text and the variable that follows it
 
 
 class Template:
@@ -24,7 +31,17 @@ class Template:
     names: the variables it uses; excused: those it can do without.
     """
 
-    __slots__ = ("_code", "_holes", "_html", "_pieces", "excused", "field", "locale", "names")
+    __slots__ = (
+        "_code",
+        "_holes",
+        "_html",
+        "_pairs",
+        "_pieces",
+        "excused",
+        "field",
+        "locale",
+        "names",
+    )
 
     def __init__(self, field: str, source: str, *, html: bool = False, locale: str = "en") -> None:
         """Parse ``source``, or raise TemplateError with the field and the line."""
@@ -36,13 +53,14 @@ class Template:
             raise TemplateError(f"{field}, line {error.lineno}: {error.message}") from None
         except (RecursionError, ValueError, SyntaxError, MemoryError, OverflowError):
             raise TemplateError(f"{field}: the template is nested too deeply") from None
-        self.names, self.excused, plain, self._code = parsed
-        self._pieces: list[str] = []
-        self._holes: list[tuple[int, str]] = []
-        for text, name in plain:
-            self._pieces += [text, ""]
-            if name:
-                self._holes.append((len(self._pieces) - 1, name))
+        self.names, self.excused, pairs, self._code = parsed
+        self._join(pairs)
+
+    def _join(self, pairs: list[_Pair]) -> None:
+        """Prepare a plain template: texts, with holes between them to be filled."""
+        self._pairs = pairs
+        self._pieces = [part for text, _ in pairs for part in (text, "")]
+        self._holes = [(2 * place + 1, name) for place, (_, name) in enumerate(pairs) if name]
 
     @property
     def constant(self) -> str | None:
@@ -68,8 +86,27 @@ class Template:
             except KeyError:
                 raise TemplateError(f"{self.field}: {name!r} has no value") from None
             text = value if type(value) is str else self._text(value)
-            pieces[place] = escape(text) if self._html else text
+            pieces[place] = escape(text) if self._html and _ESCAPED.search(text) else text
         return "".join(pieces)
+
+    def runs(self) -> list["str | Template"]:
+        """The template cut at line ends into constant texts and templates of one line or more.
+
+        A template with any logic in it comes back whole.
+        """
+        if self._code is not None:
+            return [self]
+        return [
+            self._part([pair for line in group for pair in line])
+            if varies
+            else "".join(text for line in group for text, _ in line)
+            for varies, group in groupby(_lines(self._pairs), key=_varies)
+        ]
+
+    def _part(self, pairs: list[_Pair]) -> "Template":
+        part = copy(self)
+        part._join(pairs)
+        return part
 
     def _text(self, value: object) -> str:
         try:
@@ -98,6 +135,21 @@ class Template:
             case _:
                 problem = f"cannot be worked out ({type(error).__name__}: {error})"
         return f"{self.field}, line {_line(error)}: {problem}"
+
+
+def _lines(pairs: list[_Pair]) -> Iterator[list[_Pair]]:
+    line: list[_Pair] = []
+    for text, name in pairs:
+        *ended, rest = text.split("\n")
+        for one in ended:
+            yield [*line, (one + "\n", None)]
+            line = []
+        line.append((rest, name))
+    yield line
+
+
+def _varies(line: list[_Pair]) -> bool:
+    return any(name for _, name in line)
 
 
 def _limited(parts: Iterable[str]) -> Iterator[str]:
@@ -138,12 +190,12 @@ def _parse(source: str, html: bool) -> _Parsed:
     return names, excused, [], template
 
 
-def _plain(tree: nodes.Template) -> list[tuple[str, str | None]] | None:
-    """(text, name that follows it) pairs, when the template is made of nothing else.
+def _plain(tree: nodes.Template) -> list[_Pair] | None:
+    """Texts and the names that follow them, when the template is made of nothing else.
 
     Such a template is joined by hand at a third of the time, with the same result.
     """
-    pieces: list[tuple[str, str | None]] = []
+    pieces: list[_Pair] = []
     for statement in tree.body:
         if not isinstance(statement, nodes.Output):
             return None

@@ -11,10 +11,7 @@ from mailer.message.addresses import Mailbox, address, mailbox, mailboxes
 from mailer.render.facts import TOKEN, Facts, signed
 from mailer.render.heading import Heading
 from mailer.render.parts import (
-    FileHeaders,
     Personal,
-    PersonalPlace,
-    TextPart,
     layout,
     personal_part,
 )
@@ -46,7 +43,7 @@ class Compiled:
         self.message = message
         self.needs = message.needs
         self._heading = Heading(message)
-        self._pieces = layout(message)
+        self._fixed, self._varying, self._personal = layout(message)
         self._envelope = message.envelope_sender or message.from_mailbox.address
         self._verp = TOKEN in self._envelope
         if not self._verp:
@@ -57,7 +54,7 @@ class Compiled:
     @property
     def size(self) -> int:
         """Octets of a message, about: what all share, and the templates before they are filled."""
-        shared = sum(len(piece) for piece in self._pieces if isinstance(piece, bytes))
+        shared = sum(map(len, self._fixed))
         texts = (self.message.text or "") + (self.message.html or "")
         return shared + len(texts.encode()) + 1000
 
@@ -137,17 +134,15 @@ class Compiled:
     def _body(
         self, values: Mapping[str, object], personal: Sequence[Personal], contents: Contents
     ) -> list[bytes]:
-        pieces: list[bytes] = []
-        for piece in self._pieces:
-            if isinstance(piece, bytes):
-                pieces.append(piece)
-            elif isinstance(piece, TextPart | FileHeaders):
-                pieces.append(piece.render(values))
-            elif isinstance(piece, PersonalPlace):
-                pieces += [
-                    personal_part(piece.boundary, name, type_, contents(digest))
-                    for digest, name, type_ in personal
-                ]
+        pieces = self._fixed.copy()
+        for place, part in self._varying:
+            pieces[place] = part.render(values)
+        if self._personal is not None:
+            place, boundary = self._personal
+            pieces[place] = b"".join(
+                personal_part(boundary, name, type_, contents(digest))
+                for digest, name, type_ in personal
+            )
         return pieces
 
 

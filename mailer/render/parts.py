@@ -8,27 +8,17 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailer.message import Attachment, Message
 from mailer.message.attachment import file_name, guess_type
 from mailer.message.template import Template
 from mailer.render import plain, source
-from mailer.render.encoding import base64_lines, body, lines
+from mailer.render.encoding import TextPart, base64_lines
 from mailer.render.headers import file_headers
 
 Personal = tuple[str, str, str]  # digest, file name, media type
 _BASE64 = b"Content-Transfer-Encoding: base64\r\n\r\n"
-
-
-@dataclass(slots=True)
-class TextPart:
-    """A text or HTML part, encoded for each recipient by what it holds."""
-
-    kind: bytes
-    template: Template
-
-    def render(self, values: Mapping[str, object]) -> bytes:
-        return text_part(self.kind, self.template.render(values))
 
 
 @dataclass(slots=True)
@@ -54,22 +44,40 @@ Piece = bytes | TextPart | FileHeaders | PersonalPlace
 Pieces = list[Piece]
 
 
-def text_part(kind: bytes, text: str) -> bytes:
-    encoding, data = body(lines(text))
-    return (
-        b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n"
-        % (kind, encoding)
-    ) + data
-
-
 def personal_part(boundary: bytes, name: str, type_: str, content: bytes) -> bytes:
     """A recipient's own file, with the boundary before it."""
     headers = file_headers("attachment", type_, name).encode("ascii")
     return b"".join([b"--", boundary, b"\r\n", headers, _BASE64, base64_lines(content), b"\r\n"])
 
 
-def layout(message: Message) -> Pieces:
+class Layout(NamedTuple):
+    """The body: ``fixed`` with an empty place for each part that varies."""
+
+    fixed: list[bytes]
+    varying: list[tuple[int, TextPart | FileHeaders]]
+    personal: tuple[int, bytes] | None  # the place of each recipient's own files, the boundary
+
+
+def layout(message: Message) -> Layout:
     """Lay out the body once for all recipients."""
+    pieces = _merged(_body(message))
+    personal = [
+        (place, piece.boundary)
+        for place, piece in enumerate(pieces)
+        if isinstance(piece, PersonalPlace)
+    ]
+    return Layout(
+        [piece if isinstance(piece, bytes) else b"" for piece in pieces],
+        [
+            (place, piece)
+            for place, piece in enumerate(pieces)
+            if isinstance(piece, TextPart | FileHeaders)
+        ],
+        personal[0] if personal else None,
+    )
+
+
+def _body(message: Message) -> Pieces:
     html, images = _html(message)
     seed = hashlib.sha256(repr((message.subject, message.text, message.html)).encode()).hexdigest()
     alternatives = [
@@ -82,7 +90,7 @@ def layout(message: Message) -> Pieces:
     shared = [one for one in message.attachments if one.content is not None and one not in images]
     children += [_file(message, one) for one in shared]
     personal = any(one.path is not None for one in message.attachments)
-    return _merged(_multipart("mixed", children, seed, personal=personal))
+    return _multipart("mixed", children, seed, personal=personal)
 
 
 def _html(message: Message) -> tuple[str | None, list[Attachment]]:
@@ -110,10 +118,12 @@ def content_id(one: Attachment, message: Message) -> str:
 
 def _text(message: Message, html: str | None) -> Pieces:
     if message.text is not None:
-        return [_leaf(b"plain", message.templates["text"])]
+        return [_leaf("plain", message.templates["text"].runs())]
     if html is not None:
         return [
-            _leaf(b"plain", Template("html", plain.text_from_html(html), locale=message.locale))
+            _leaf(
+                "plain", Template("html", plain.text_from_html(html), locale=message.locale).runs()
+            )
         ]
     return []
 
@@ -122,14 +132,14 @@ def _related(html: str | None, images: Sequence[Attachment], message: Message, s
     if html is None:
         return []
     template = Template("html", html, html=True, locale=message.locale)
-    children: list[Pieces] = [[_leaf(b"html", template)]]
+    children: list[Pieces] = [[_leaf("html", template.runs())]]
     children += [[_image(one, message)] for one in images]
     return _multipart("related", children, seed)
 
 
-def _leaf(kind: bytes, template: Template) -> Piece:
-    text = template.constant
-    return TextPart(kind, template) if text is None else text_part(kind, text)
+def _leaf(kind: str, runs: Sequence[str | Template]) -> Piece:
+    part = TextPart(kind, runs)
+    return part.render({}) if part.constant else part
 
 
 def _image(one: Attachment, message: Message) -> bytes:
@@ -149,9 +159,10 @@ def _file(message: Message, one: Attachment) -> Pieces:
     return [headers.encode("ascii") + encoded]
 
 
-def _calendar(text: str) -> bytes:
+def _calendar(text: str) -> Piece:
     method = re.search(r"^METHOD:([A-Za-z]+)\s*$", text, re.MULTILINE)
-    return text_part(b"calendar; method=%b" % (method[1] if method else "REQUEST").encode(), text)
+    kind = f"calendar; method={method[1] if method else 'REQUEST'}"
+    return _leaf(kind, [text])
 
 
 def _multipart(
