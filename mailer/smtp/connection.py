@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         self.transcript = Transcript(f"{server.host}:{server.port}")
         self.session: Session | None = None
         self.offer = Capabilities()
+        self.mail_max: int | None = None
         self.opened_at = 0.0
         self.idle_since = 0.0
         self.useful = False
@@ -103,6 +104,7 @@ class Connection(asyncio.Protocol):
     def begin(self, offer: Capabilities) -> None:
         """The handshake is done: from here on a session talks."""
         self.offer = offer
+        self.mail_max = offer.limit("MAILMAX")
         self.opened_at = self._loop.time()
         self.session = Session(
             offer, self, self._observer, self.transcript, flight=self._server.flight
@@ -111,10 +113,9 @@ class Connection(asyncio.Protocol):
     def _hear(self, data: bytes) -> None:
         """A part of the handshake came, or (empty) the link ended."""
         self.transcript.add("S", data)
-        try:
-            self._replies.extend(self._parser.feed(data))
-        except ProtocolError as error:
-            self._broken = error
+        self._replies.extend(self._parser.feed(data))
+        if self._parser.garbage is not None:
+            self._broken = ProtocolError(Phase.CONNECT, self._parser.garbage)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 

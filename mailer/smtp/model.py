@@ -7,7 +7,7 @@ from enum import StrEnum, auto
 from typing import Literal, NamedTuple, Protocol
 
 MAX_TEXT = 1000  # characters of a reply kept in a verdict; longer texts are always boilerplate
-ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")  # RFC 2034
+ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +|$)")  # RFC 2034
 
 
 class Kind(StrEnum):
@@ -44,8 +44,7 @@ class Reply(NamedTuple):
     @property
     def enhanced(self) -> str | None:
         """The enhanced status code of the first line (RFC 3463), such as ``"5.1.1"``."""
-        found = ENHANCED.match(self.lines[0].decode("ascii", "replace"))
-        return found.group(1) if found else None
+        return parted(self)[0]
 
     @property
     def text(self) -> str:
@@ -56,14 +55,13 @@ class Reply(NamedTuple):
 def parted(reply: Reply) -> tuple[str | None, str]:
     """Enhanced code and text of a reply."""
     first = reply.lines[0].decode("utf-8", "replace")
-    found = ENHANCED.match(first)
-    enhanced = found.group(1) if found else None
-    if len(reply.lines) == 1:
-        text = first[found.end() :] if found else first
-    else:
+    found = ENHANCED.match(first) if first[1:2] == "." else None
+    if len(reply.lines) > 1:
         lines = (line.decode("utf-8", "replace") for line in reply.lines)
-        text = " ".join(ENHANCED.sub("", line, count=1).strip() for line in lines)
-    return enhanced, printable(text)
+        first = " ".join(ENHANCED.sub("", line, count=1).strip() for line in lines)
+    elif found is not None:
+        first = first[found.end() :]
+    return found.group(1) if found is not None else None, printable(first)
 
 
 def printable(text: str) -> str:
@@ -93,8 +91,7 @@ class Dsn:
             raise ValueError("notify holds SUCCESS, FAILURE and DELAY, or NEVER alone")
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """One message to one envelope.
 
     ``key`` is the caller's own name for it, handed to the observer. ``content`` is the whole
@@ -111,8 +108,7 @@ class Transaction:
     dsn: Dsn | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """How a transaction ended, and the reply that decided it.
 
     ``code`` is None when no reply did (the link was lost). ``text`` is one printable line.

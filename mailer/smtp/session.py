@@ -25,6 +25,10 @@ BLOCK = 256 * 1024  # octets handed to the transport at once; larger content goe
 FLIGHT_BYTES = 1024 * 1024  # content unanswered on the wire, over all of a flight
 
 
+# Python 3.11 takes 0.2 us to look up a member of an enumeration; a message needs a dozen.
+_MAIL, _RCPT, _DATA, _DOT = Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.DOT
+
+
 class Owner(Protocol):
     """Gives work to a session and takes it back."""
 
@@ -102,25 +106,27 @@ class Session:
     def receive(self, data: bytes) -> None:
         """Take what arrived. Raises ProtocolError when it makes no sense."""
         self._transcript.add("S", data)
+        expected = self._expected
         for reply in self._parser.feed(data):
-            phase = self._expected[0][1] if self._expected else Phase.QUIT
             if reply.code == 421:
-                self.farewell, self._farewell_phase = reply, phase
-            elif not self._expected:
-                raise ProtocolError(Phase.QUIT, f"an answer to nothing: {reply.code} {reply.text}")
-            if self._expected:
-                work, phase = self._expected.popleft()
+                self.farewell, self._farewell_phase = reply, self.waiting_for or Phase.QUIT
+            if expected:
+                work, phase = expected.popleft()
                 _HANDLERS[phase](self, work, reply)
+            elif reply.code != 421:
+                raise ProtocolError(Phase.QUIT, f"an answer to nothing: {reply.code} {reply.text}")
+        if self._parser.garbage is not None:
+            raise ProtocolError(self.waiting_for or Phase.QUIT, self._parser.garbage)
 
     def _on_mail(self, work: Work, reply: Reply) -> None:
         work.mail_reply = reply
-        work.mail_ok = reply.code // 100 == 2
+        work.mail_ok = reply.code < 300
         if self._steps and not work.mail_ok:
             self._refused(work, without_content(work, reply))
 
     def _on_rcpt(self, work: Work, reply: Reply) -> None:
         work.rcpt_replies.append(reply)
-        if reply.code // 100 == 2:
+        if reply.code < 300:
             work.accepted += 1
         if not work.accepted and len(self._steps) == 1:  # lockstep, and only DATA is left
             self._refused(work, without_recipients(work))
@@ -135,11 +141,11 @@ class Session:
     def _on_data(self, work: Work, reply: Reply) -> None:
         kind = reply.code // 100
         if kind == 2:
-            raise ProtocolError(Phase.DATA, f"DATA was answered {reply.code}")
+            raise ProtocolError(_DATA, f"DATA was answered {reply.code}")
         if kind != 3:
             self._refused(work, without_content(work, reply))
         elif work.mail_ok and work.accepted and not work.withdrawn:
-            self._start_body(work, wire.dot_stuffed(work.content) + b".\r\n")
+            self._start_body(work, wire.dot_stuffed(work.content))
         else:
             self._on_unwanted_go_ahead(work, reply)
 
@@ -150,7 +156,7 @@ class Session:
             self.broken = "a message was given up after DATA"
         else:
             self._body = b".\r\n"  # RFC 2920, 3.1
-            self._expected.append((None, Phase.DOT))
+            self._expected.append((None, _DOT))
         self._owner.settle(work, without_content(work, reply))
 
     def _on_dot(self, work: Work | None, reply: Reply) -> None:
@@ -158,16 +164,16 @@ class Session:
         if work is None:
             return
         if kind == 3 or (kind == 2 and not work.ended):
-            self._expected.appendleft((work, Phase.DOT))
-            raise ProtocolError(Phase.DOT, f"the message was answered {reply.code}")
+            self._expected.appendleft((work, _DOT))
+            raise ProtocolError(_DOT, f"the message was answered {reply.code}")
         if not work.ended:  # refused before its end: the rest of it cannot be taken back
             self._current = None
             self.broken = "a message was refused before its end"
-            self._owner.settle(work, from_reply(work, Phase.DOT, reply))
+            self._owner.settle(work, from_reply(work, _DOT, reply))
             return
         self._flying -= len(work.content)
         taken = work.accepted and (work.mail_ok or kind == 2)
-        verdict = from_reply(work, Phase.DOT, reply) if taken else without_content(work, reply)
+        verdict = from_reply(work, _DOT, reply) if taken else without_content(work, reply)
         self._observer.after_reply(work.transaction.key, verdict)
         self._owner.settle(work, verdict)
 
@@ -181,7 +187,7 @@ class Session:
         farewell = self.farewell if by_peer or self.finished else None
         left = [(work, phase) for work, phase in self._expected if work is not None]
         if self._current is not None:
-            left.append((self._current, Phase.DATA))
+            left.append((self._current, _DATA))
         self._expected.clear()
         self._current = None
         seen: set[int] = set()
@@ -198,7 +204,7 @@ class Session:
             work.retried = True  # most often the server closed a connection that it found old
             self._owner.give_back(work)
             return
-        where = Phase.DOT if work.ended else phase
+        where = _DOT if work.ended else phase
         verdict = cut_off(work, self._farewell_phase if farewell else where, problem, farewell)
         if work.ended:
             self._observer.after_reply(work.transaction.key, verdict)
@@ -222,7 +228,7 @@ class Session:
         self._current = work
         self._body = body
         self._offset = 0
-        self._expected.append((work, Phase.DOT))
+        self._expected.append((work, _DOT))
 
     def _next_block(self, body: bytes) -> bytes:
         """More of a message; with its end the next envelope, where that is allowed."""
@@ -271,18 +277,17 @@ class Session:
         if self._checking or (work := self._next_work()) is None:
             return reset
         self._current = work
-        commands = [*self._expect_envelope(work), "DATA", ""]
-        self._expected.append((work, Phase.DATA))
-        envelope = "\r\n".join(commands).encode()
+        envelope = self._expect_envelope(work) + b"DATA\r\n"
+        self._expected.append((work, _DATA))
         self._transcript.add("C", envelope)
         return reset + envelope
 
-    def _expect_envelope(self, work: Work) -> list[str]:
-        commands = self._envelopes.commands(work)
-        self._expected.append((work, Phase.MAIL))
+    def _expect_envelope(self, work: Work) -> bytes:
+        expected = self._expected
+        expected.append((work, _MAIL))
         for _ in work.asked:
-            self._expected.append((work, Phase.RCPT))
-        return commands
+            expected.append((work, _RCPT))
+        return "\r\n".join([*self._envelopes.commands(work), ""]).encode()
 
     def _next_step(self) -> bytes:
         """Lockstep: one command, once nothing is unanswered."""
@@ -295,9 +300,9 @@ class Session:
                 return b""
             self._current = work
             mail, *rcpts = self._envelopes.commands(work)
-            self._steps.append((work, Phase.MAIL, mail))
-            self._steps.extend((work, Phase.RCPT, rcpt) for rcpt in rcpts)
-            self._steps.append((work, Phase.DATA, "DATA"))
+            self._steps.append((work, _MAIL, mail))
+            self._steps.extend((work, _RCPT, rcpt) for rcpt in rcpts)
+            self._steps.append((work, _DATA, "DATA"))
         work, phase, command = self._steps.popleft()
         self._expected.append((work, phase))
         self._transcript.add("C", command)
@@ -306,7 +311,7 @@ class Session:
     def _next_flight(self) -> bytes:
         """Whole transactions, until the flight or its bytes are used up."""
         parts: list[bytes] = [self._reset()]
-        unanswered = sum(phase is Phase.DOT for _, phase in self._expected)
+        unanswered = sum(phase is _DOT for _, phase in self._expected)
         while not self._checking and unanswered < self._flight and self._flying < FLIGHT_BYTES:
             work = self._next_work()
             if work is None:
@@ -323,14 +328,14 @@ class Session:
     def _chunk_envelope(self, work: Work) -> bytes:
         """RSET first, so that a transaction never depends on how the one before it went."""
         self._expected.append((None, Phase.RSET))
-        chunk = f"BDAT {len(work.content)} LAST"
-        envelope = "\r\n".join(["RSET", *self._expect_envelope(work), chunk, ""]).encode()
+        chunk = b"BDAT %d LAST\r\n" % len(work.content)
+        envelope = b"RSET\r\n" + self._expect_envelope(work) + chunk
         self._transcript.add("C", envelope)
         return envelope
 
     def _add_chunk(self, work: Work, parts: list[bytes]) -> None:
         self._end(work)
-        self._expected.append((work, Phase.DOT))
+        self._expected.append((work, _DOT))
         self._flying += len(work.content)
         self._transcript.add("C", len(work.content))
         parts.append(work.content)

@@ -1,17 +1,15 @@
 """Bytes on the wire: replies coming in, commands and content going out (RFC 5321, RFC 5322)."""
 
 import re
-from collections.abc import Iterator
 
-from .errors import ProtocolError
-from .model import Dsn, Phase, Reply, Transaction
+from .model import Dsn, Reply, Transaction
 
 # RFC 5321 allows 512 octets a line; real servers write more. The bounds keep a peer from filling
 # the memory of a worker.
 MAX_LINE = 8192
 MAX_LINES = 200
 
-_REPLY_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_CODES = {str(code).encode(): code for code in range(200, 600)}
 _BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 # A path without anything that could end it or the command. The quoted form may hold spaces.
@@ -24,9 +22,10 @@ MAX_PATH = 254  # octets, RFC 5321 4.5.3.1.3 without the angle brackets
 class ReplyParser:
     """Cuts what arrives into replies, however it was cut on its way."""
 
-    __slots__ = ("_code", "_lines", "_rest")
+    __slots__ = ("_code", "_lines", "_rest", "garbage")
 
     def __init__(self) -> None:
+        self.garbage: str | None = None  # what was no reply; nothing after it counts
         self.reset()
 
     def reset(self) -> None:
@@ -35,43 +34,43 @@ class ReplyParser:
         self._code = 0
         self._lines: list[bytes] = []
 
-    def feed(self, data: bytes) -> Iterator[Reply]:
-        """The replies that ``data`` completes. Raises ProtocolError at what is no reply."""
+    def feed(self, data: bytes) -> list[Reply]:
+        """The replies that ``data`` completes, up to the first garbage."""
         if self._rest:
             data = self._rest + data
-        *lines, self._rest = data.split(b"\n")
+        lines = data.split(b"\n")
+        self._rest = lines.pop()
+        if len(data) > MAX_LINE and max(len(self._rest), *map(len, lines)) > MAX_LINE:
+            self.garbage, lines = "a reply line without end", []
+        replies: list[Reply] = []
         for line in lines:
-            if reply := self._line(line):
-                yield reply
-        if len(self._rest) > MAX_LINE:
-            raise _garbage("a reply line without end")
+            code = _CODES.get(line[:3])
+            if line[3:4] == b" " and code is not None and not self._lines:  # nearly every reply
+                replies.append(Reply(code, (line[4:].rstrip(b"\r"),)))
+            elif reply := self._part(code, line.rstrip(b"\r")):
+                replies.append(reply)
+            if self.garbage is not None:
+                break
+        return replies
 
-    def _line(self, line: bytes) -> Reply | None:
-        found = _REPLY_LINE.fullmatch(line.removesuffix(b"\r"))
-        if found is None or len(line) > MAX_LINE:
-            raise _garbage(f"not an SMTP reply: {line[:60]!r}")
-        digits, mark, text = found.groups()
-        code = int(digits)
-        if self._lines and code != self._code:
-            raise _garbage(f"a reply of two codes, {self._code} and {code}")
-        if mark != b"-" and not self._lines:
-            return Reply(code, (text or b"",))
-        return self._more(code, mark, text or b"")
-
-    def _more(self, code: int, mark: bytes, text: bytes) -> Reply | None:
+    def _part(self, code: int | None, line: bytes) -> Reply | None:
+        """One line of a reply of several, or a code alone."""
+        mark = line[3:4]
+        if code is None or mark not in (b" ", b"-", b""):
+            self.garbage = f"not an SMTP reply: {line[:60]!r}"
+        elif self._lines and code != self._code:
+            self.garbage = f"a reply of two codes, {self._code} and {code}"
+        elif len(self._lines) >= MAX_LINES:
+            self.garbage = "a reply without end"
+        if code is None or self.garbage is not None:
+            return None
         self._code = code
-        self._lines.append(text)
-        if len(self._lines) > MAX_LINES:
-            raise _garbage("a reply without end")
+        self._lines.append(line[4:])
         if mark == b"-":
             return None
         reply = Reply(code, tuple(self._lines))
         self._lines = []
         return reply
-
-
-def _garbage(problem: str) -> ProtocolError:
-    return ProtocolError(Phase.CONNECT, problem)
 
 
 def crlf(content: bytes) -> bytes:
@@ -87,8 +86,8 @@ def crlf(content: bytes) -> bytes:
 
 
 def dot_stuffed(content: bytes) -> bytes:
-    """Content, which ends in CRLF, ready for DATA: leading dots doubled, without the final dot."""
-    content = content.replace(b"\r\n.", b"\r\n..")
+    """Content, which ends in CRLF, ready for DATA: leading dots doubled, and the final dot."""
+    content = content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
     return b"." + content if content.startswith(b".") else content
 
 

@@ -25,7 +25,7 @@ class Work:
         self.transaction = transaction
         self.withdrawn = False  # nobody waits for it any more: no content may follow
         self.retried = False  # it was on a link that broke before its content
-        self.begin(b"", transaction.recipients)
+        self.ended = False  # the end of the message is on the wire
 
     def begin(self, content: bytes, asked: tuple[str, ...]) -> None:
         """Start (over) on a connection; ``asked`` are the recipients that the server may get."""
@@ -35,7 +35,6 @@ class Work:
         self.mail_reply: Reply | None = None
         self.rcpt_replies: list[Reply] = []
         self.accepted = 0
-        self.ended = False  # the end of the message is on the wire
 
     @property
     def replies(self) -> tuple[Reply, ...]:
@@ -52,7 +51,8 @@ _KINDS = {2: Kind.DELIVERED, 3: Kind.LATER, 4: Kind.LATER, 5: Kind.REFUSED}
 def from_reply(work: Work, phase: Phase, reply: Reply, kind: Kind | None = None) -> Verdict:
     """The verdict that this one reply gives."""
     enhanced, text = parted(reply)
-    kind = kind or _KINDS[reply.code // 100]
+    if kind is None:
+        kind = _KINDS[reply.code // 100]
     return Verdict(kind, phase, reply.code, enhanced, text, work.replies)
 
 
