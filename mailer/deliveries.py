@@ -6,7 +6,7 @@ Every change of state is one conditional statement of ``queries.sql`` for a whol
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -74,10 +74,14 @@ def reserve(
     return [Reserved(*row) for row in rows]
 
 
-def claim(database: Database, ids: Sequence[str], worker: uuid.UUID) -> list[Claim]:
-    """Take the queued rows among ``ids`` for ``worker``: committed when this returns."""
+def claim(database: Database, ids: Sequence[str], worker: uuid.UUID, provider: str) -> list[Claim]:
+    """Take the queued rows among ``ids`` for ``worker``, to be sent through ``provider``.
+
+    Committed when this returns.
+    """
+    values = {"ids": list(ids), "worker": worker, "provider": provider}
     with database.begin() as connection:
-        rows = connection.exec_driver_sql(sql("claim"), {"ids": list(ids), "worker": worker}).all()
+        rows = connection.exec_driver_sql(sql("claim"), values).all()
     return [
         Claim(
             id=row.id,
@@ -96,17 +100,25 @@ def claim(database: Database, ids: Sequence[str], worker: uuid.UUID) -> list[Cla
     ]
 
 
-def record(database: Database, provider: str, outcomes: Sequence[tuple[Claim, Outcome]]) -> None:
-    """Write what became of claims that went through ``provider``, in one statement."""
+class Attempt(Protocol):
+    """What an outcome belongs to: a delivery, and which of its attempts."""
+
+    @property
+    def id(self) -> uuid.UUID: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+def record(database: Database, outcomes: Sequence[tuple[Attempt, Outcome]]) -> None:
+    """Write what became of claims, in one statement."""
     if not outcomes:
         return
     with database.begin() as connection:
         connection.exec_driver_sql(
             sql("record"),
             {
-                "provider": provider,
-                "ids": [claim.id for claim, _ in outcomes],
-                "attempts": [claim.attempt for claim, _ in outcomes],
+                "ids": [attempt.id for attempt, _ in outcomes],
+                "attempts": [attempt.attempt for attempt, _ in outcomes],
                 "states": [outcome.state.value for _, outcome in outcomes],
                 "codes": [outcome.code for _, outcome in outcomes],
                 "enhanced_codes": [outcome.enhanced_code for _, outcome in outcomes],
@@ -116,10 +128,22 @@ def record(database: Database, provider: str, outcomes: Sequence[tuple[Claim, Ou
         )
 
 
-def release(database: Database, ids: Sequence[str], worker: uuid.UUID) -> None:
+def release(database: Database, ids: Sequence[str | uuid.UUID], worker: uuid.UUID) -> None:
     """Make claims of ``worker`` that never reached the wire due again."""
     with database.begin() as connection:
         connection.exec_driver_sql(sql("release"), {"ids": list(ids), "worker": worker})
+
+
+def release_rest(database: Database, worker: uuid.UUID) -> None:
+    """Make due again what a dead worker still holds, once its journal was replayed."""
+    with database.begin() as connection:
+        connection.exec_driver_sql(sql("release_rest"), {"worker": worker})
+
+
+def doubt(database: Database, ids: Sequence[uuid.UUID], worker: uuid.UUID) -> None:
+    """Settle claims of a dead worker whose outcome nobody knows, as their campaigns say."""
+    with database.begin() as connection:
+        connection.exec_driver_sql(sql("doubt"), {"ids": list(ids), "worker": worker})
 
 
 def give_back(database: Database, waits: Iterable[tuple[str, float]]) -> None:

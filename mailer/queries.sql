@@ -41,6 +41,7 @@ SET state = fate.state,
   attempts = d.attempts + (fate.state = 'sending')::int,
   first_attempt_at =
     CASE fate.state WHEN 'sending' THEN coalesce(d.first_attempt_at, now()) END,
+  provider = %(provider)s,
   worker = CASE fate.state WHEN 'sending' THEN %(worker)s::uuid END
 FROM fate WHERE d.id = fate.id
 RETURNING d.id, d.state, d.campaign_id, d.email, d.attempts, d.variables, d.attachments,
@@ -53,7 +54,7 @@ RETURNING d.id, d.state, d.campaign_id, d.email, d.attempts, d.variables, d.atta
 -- the true outcome when that comes after all.
 UPDATE deliveries d
 SET state = r.state, code = r.code, enhanced_code = r.enhanced_code, reply = r.reply,
-  provider = %(provider)s, changed_at = now(),
+  changed_at = now(),
   due_at = CASE r.state WHEN 'pending' THEN now() + make_interval(secs => r.wait) END
 FROM unnest(
   %(ids)s::uuid[], %(attempts)s::smallint[], %(states)s::text[], %(codes)s::smallint[],
@@ -62,9 +63,25 @@ FROM unnest(
 WHERE d.id = r.id AND d.attempts = r.attempt AND d.state IN ('sending', 'in_doubt')
 
 -- name: release
--- Claims that never reached the wire: the claim's commit was not heard of, or rendering broke off.
+-- Claims of one worker that never reached the wire: the claim's commit was not heard of, or the
+-- journal of the dead worker says so, perhaps after they were taken to be in doubt.
 UPDATE deliveries SET state = 'pending', due_at = now(), changed_at = now()
-WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND state = 'sending'
+WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND state IN ('sending', 'in_doubt')
+
+-- name: release_rest
+-- What a dead worker claimed without noting it in its journal, which it does before it sends.
+UPDATE deliveries SET state = 'pending', due_at = now(), changed_at = now()
+WHERE worker = %(worker)s AND state = 'sending'
+
+-- name: doubt
+-- The final dot went out and nobody knows the answer: the campaign's policy decides.
+UPDATE deliveries d
+SET state = CASE c.on_doubt WHEN 'resend' THEN 'pending' ELSE 'in_doubt' END,
+  due_at = CASE c.on_doubt WHEN 'resend' THEN now() END,
+  changed_at = now(), reply = 'the worker was killed between the message and the answer'
+FROM campaigns c
+WHERE d.id = ANY(%(ids)s::uuid[]) AND d.worker = %(worker)s AND d.state = 'sending'
+  AND c.id = d.campaign_id
 
 -- name: give_back
 -- Hints that a worker will not use now: their rows are due again after their wait.

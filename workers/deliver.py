@@ -16,6 +16,7 @@ from mailer.outcome import Outcome, decide, failed
 from mailer.schema import State
 from mailer.smtp import Transaction
 from workers import runtime
+from workers.journal import Batch, Noted
 from workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -60,14 +61,16 @@ def run(provider: str, hints: Sequence[tuple[str, str]]) -> list[Report]:
     try:
         worker = runtime.current()
         granted = _take(worker, provider, hints)
-        claims = _claim(worker, granted)
+        claims = _claim(worker, provider, granted)
     except UnavailableError as error:
         logger.warning("nothing is sent: %s", error)
         return [Report(id_, Fate.DROPPED) for id_, _ in hints]
-    outcomes = _send(worker, provider, claims)
-    keep_trying(
-        lambda: deliveries.record(worker.database, provider, outcomes), stop=lambda: worker.ended
-    )
+    if not claims:
+        return _reports(hints, [])
+    notes = worker.journal.batch(claims)
+    outcomes = _send(worker, provider, claims, notes)
+    keep_trying(lambda: deliveries.record(worker.database, outcomes), stop=lambda: worker.ended)
+    notes.close()
     return _reports(hints, outcomes)
 
 
@@ -90,25 +93,27 @@ def _take(worker: Runtime, provider: str, hints: Sequence[tuple[str, str]]) -> l
     return granted
 
 
-def _claim(worker: Runtime, ids: Sequence[str]) -> list[Claim]:
+def _claim(worker: Runtime, provider: str, ids: Sequence[str]) -> list[Claim]:
     try:
-        return deliveries.claim(worker.database, ids, worker.worker) if ids else []
+        return deliveries.claim(worker.database, ids, worker.id, provider) if ids else []
     except UnavailableError:
         # The claim may have been committed all the same. Nothing of it is on the wire.
         keep_trying(
-            lambda: deliveries.release(worker.database, ids, worker.worker),
+            lambda: deliveries.release(worker.database, ids, worker.id),
             stop=lambda: worker.ended,
         )
         raise
 
 
-def _send(worker: Runtime, provider: str, claims: Sequence[Claim]) -> list[tuple[Claim, Outcome]]:
+def _send(
+    worker: Runtime, provider: str, claims: Sequence[Claim], notes: Batch
+) -> list[tuple[Claim, Outcome]]:
     outcomes: list[tuple[Claim, Outcome]] = []
     ready: list[tuple[Claim, Transaction]] = []
     contents = _contents(worker, claims)
     for claim in claims:
         try:
-            ready.append((claim, _render(worker, claim, contents)))
+            ready.append((claim, _render(worker, claim, contents, notes)))
         except InputError as error:
             outcomes.append((claim, failed(str(error))))
     verdicts = worker.send(provider, [transaction for _, transaction in ready])
@@ -132,7 +137,7 @@ def _contents(worker: Runtime, claims: Sequence[Claim]) -> dict[str, bytes]:
         return load_contents(connection, digests)
 
 
-def _render(worker: Runtime, claim: Claim, contents: dict[str, bytes]) -> Transaction:
+def _render(worker: Runtime, claim: Claim, contents: dict[str, bytes], notes: Batch) -> Transaction:
     mail = worker.compiled(claim.message).render(
         claim.variables,
         email=claim.email,
@@ -143,7 +148,7 @@ def _render(worker: Runtime, claim: Claim, contents: dict[str, bytes]) -> Transa
         contents=contents.__getitem__,
     )
     return Transaction(
-        key=claim.id,
+        key=Noted(claim, notes),
         sender=mail.sender,
         recipients=(mail.recipient,),
         content=mail.content,

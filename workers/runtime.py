@@ -23,6 +23,8 @@ from mailer.providers import Destinations, server
 from mailer.render import Compiled, compile_message
 from mailer.settings import Settings
 from mailer.smtp import Pool, Transaction, Verdict
+from workers.journal import Journal, Observer
+from workers.replay import replay
 
 # Campaigns whose compiled message is kept; one with a large shared attachment holds it in memory.
 COMPILED = 32
@@ -34,17 +36,18 @@ class Runtime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.worker = uuid.uuid4()
+        self.id = uuid.uuid4()
         self.database = Database(settings.database)
         self.limiter = Limiter(settings)
         self.destinations = Destinations(settings)
         self.compiled = lru_cache(maxsize=COMPILED)(self._compile)
+        self.journal = Journal(settings.state_dir, self.id)
         self._loop = uvloop.new_event_loop()
         self._pools: dict[str, Pool] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
         threading.Thread(target=self._loop.run_forever, name="smtp", daemon=True).start()
-        liveness.beat(self.database, self.worker, self.name)
+        self._show_life()
         threading.Thread(target=self._beat, name="liveness", daemon=True).start()
 
     @property
@@ -63,13 +66,14 @@ class Runtime:
         return asyncio.run_coroutine_threadsafe(pool.send(transactions), self._loop).result()
 
     def close(self) -> None:
-        """Say QUIT and sign off. What is still claimed is freed by the janitor."""
+        """Say QUIT and sign off."""
         self._ended.set()
         for pool in self._pools.values():
             asyncio.run_coroutine_threadsafe(pool.close(CLOSING), self._loop).result(CLOSING + 1)
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self.journal.close()
         with suppress(UnavailableError):  # else the janitor sees that the beats have ended
-            liveness.leave(self.database, self.worker)
+            liveness.leave(self.database, self.id)
         self.database.close()
 
     def _compile(self, digest: bytes) -> Compiled:
@@ -84,15 +88,18 @@ class Runtime:
                     server(settings),
                     connections=settings.connections,
                     messages_per_connection=settings.messages_per_connection,
+                    observer=Observer(),
                 )
             return self._pools[provider]
 
     def _beat(self) -> None:
         while not self._ended.wait(liveness.BEAT):
-            try:
-                liveness.beat(self.database, self.worker, self.name)
-            except UnavailableError:
-                continue  # the next beat may get through
+            with suppress(UnavailableError):  # the next beat may get through
+                self._show_life()
+
+    def _show_life(self) -> None:
+        liveness.beat(self.database, self.id, self.name)
+        replay(self.database, self.settings)
 
 
 _current: Runtime | None = None
