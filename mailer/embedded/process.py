@@ -1,6 +1,5 @@
 """Child processes that end with us, and the free ports they listen on."""
 
-import collections
 import signal
 import socket
 import subprocess
@@ -14,7 +13,6 @@ from typing import IO, Self, cast
 from mailer.errors import UnavailableError
 
 _GUARD = Path(__file__).with_name("guard.py")
-_LAST_LINES = 30  # enough for a traceback's end, kept to explain a death
 
 
 class Child:
@@ -43,7 +41,7 @@ class Child:
         self.name = name
         self.grace = grace
         self._on_line = on_line
-        self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+        self._last_line = ""
         guard = [sys.executable, "-I", "-S", str(_GUARD), str(int(stop)), str(grace), user or "-"]
         self._guard = subprocess.Popen(  # noqa: S603 - no shell
             [*guard, *command],
@@ -62,7 +60,7 @@ class Child:
         with self._output:
             for raw in self._output:
                 line = raw.decode(errors="replace").rstrip()
-                self._lines.append(line)
+                self._last_line = line.strip() or self._last_line
                 if self._on_line is not None:
                     self._on_line(line)
 
@@ -72,11 +70,10 @@ class Child:
         return self._guard.poll()
 
     @property
-    def last_lines(self) -> list[str]:
-        """The last lines it printed, oldest first."""
-        if self.returncode is not None:
-            self._reader.join(timeout=1)
-        return list(self._lines)
+    def last_words(self) -> str:
+        """Why it ended: the last line it printed, else its exit code."""
+        self._reader.join(timeout=1)
+        return self._last_line or f"exit code {self.returncode}"
 
     def ask_to_stop(self) -> None:
         """Begin its end without waiting, so that several can end at once."""
@@ -104,15 +101,10 @@ def wait_until(ready: Callable[[], bool], child: Child, what: str, timeout: floa
     deadline = time.monotonic() + timeout
     while not ready():
         if child.returncode is not None:
-            raise UnavailableError(f"{what} did not start: {_reason(child)}")
+            raise UnavailableError(f"{what} did not start: {child.last_words}")
         if time.monotonic() > deadline:
             raise UnavailableError(f"{what} did not start within {timeout:g} seconds")
         time.sleep(0.01)
-
-
-def _reason(child: Child) -> str:
-    lines = [line.strip() for line in child.last_lines if line.strip()]
-    return lines[-1] if lines else f"it ended with exit code {child.returncode}"
 
 
 def free_port(preferred: int = 0, host: str = "127.0.0.1") -> int:

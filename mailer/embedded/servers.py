@@ -27,7 +27,6 @@ _POSTGRES_SETTINGS = {
     "wal_level": "minimal",  # no replicas: COPY into a new table writes no log
     "max_wal_senders": "0",
     "jit": "off",  # the ledger's statements are short: compiling them costs more than it saves
-    "log_min_messages": "warning",
 }
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
