@@ -12,6 +12,8 @@ from mailer.message.addresses import reject_breaks
 
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")
 _CID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}")
+# Control characters, and the marks that turn "exe.fdp" into "pdf.exe" on the screen.
+_UNSEEN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]")
 _LONGEST_NAME = 255  # what file systems take
 _ANYTHING = "application/octet-stream"
 
@@ -121,7 +123,7 @@ def file_name(text: str) -> str:
     """The name a reader may see: no folders, no control characters, 255 characters at most."""
     reject_breaks("attachments", text)
     name = text.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    name = "".join(char for char in name if char.isprintable()).strip()
+    name = _UNSEEN.sub("", name).strip()
     if name in ("", ".", ".."):
         raise MessageError("attachments", f"{text[:60]!r} leaves no file name")
     return name if len(name) <= _LONGEST_NAME else _shortened(name)

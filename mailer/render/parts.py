@@ -120,11 +120,8 @@ def _text(message: Message, html: str | None) -> Pieces:
     if message.text is not None:
         return [_leaf("plain", message.templates["text"].runs())]
     if html is not None:
-        return [
-            _leaf(
-                "plain", Template("html", plain.text_from_html(html), locale=message.locale).runs()
-            )
-        ]
+        made = Template("html", plain.text_from_html(html), locale=message.locale)
+        return [_leaf("plain", made.runs())]
     return []
 
 
