@@ -16,8 +16,10 @@ from mailer.campaigns import Campaigns
 from mailer.campaigns.create import Request, create
 from mailer.db import Database
 from mailer.deliveries import Delivery
-from mailer.errors import InputError, NotFoundError, UnavailableError
+from mailer.errors import NotFoundError, UnavailableError
 from mailer.message import Message
+from mailer.message.addresses import Mailbox, mailbox, mailboxes
+from mailer.press import Press
 from mailer.providers import choose
 from mailer.recipients import normalise
 from mailer.schema import deliveries
@@ -82,11 +84,13 @@ class Mailer:
             InputError: something cannot be used; nothing was stored.
             UnavailableError: the ledger or the broker does not answer; nothing was stored.
         """
+        recipient = mailbox("to", to)
+        Press(self.settings).check(message)
         request = Request(
             name=message.subject,
             # Copies for others name the person it is for; alone, To is the envelope's recipient.
             message=replace(message, to=to) if message.cc or message.bcc else message,
-            recipients=_envelope(message, to, variables or {}),
+            recipients=_envelope(message, recipient, variables or {}),
             providers=choose(self.settings, provider),
             on_doubt=on_doubt,
             key=key,
@@ -95,12 +99,10 @@ class Mailer:
         self._publisher.check()
         campaign = create(self.database, request, self.settings.attachments_dir)
         self._publish(campaign, request.providers[0])
-        found = self._find(
-            deliveries.c.campaign_id == campaign, deliveries.c.address == normalise(to)[1]
+        return self._delivery(
+            deliveries.c.campaign_id == campaign,
+            deliveries.c.address == normalise(recipient.address)[1],
         )
-        if found is None:
-            raise InputError(f"to: {to} is in the message's bcc as well")
-        return found
 
     def delivery(self, id_: str | uuid.UUID) -> Delivery:
         """A delivery by its id, as it stands now.
@@ -109,16 +111,17 @@ class Mailer:
             NotFoundError: there is none.
         """
         try:
-            found = self._find(deliveries.c.id == uuid.UUID(str(id_)))
+            wanted = uuid.UUID(str(id_))
         except ValueError:
-            found = None
-        if found is None:
-            raise NotFoundError(f"there is no delivery {id_}")
-        return found
+            raise NotFoundError(f"there is no delivery {id_}") from None
+        return self._delivery(deliveries.c.id == wanted)
 
-    def _find(self, *conditions: sa.ColumnElement[bool]) -> Delivery | None:
+    def _delivery(self, *conditions: sa.ColumnElement[bool]) -> Delivery:
         with self.database.begin() as connection:
-            return ledger.find(connection, *conditions)
+            found = ledger.find(connection, *conditions)
+        if found is None:
+            raise NotFoundError("there is no such delivery")
+        return found
 
     def _publish(self, campaign: uuid.UUID, provider: str) -> None:
         with self.database.begin() as connection:
@@ -130,12 +133,7 @@ class Mailer:
             self._publisher.publish(hints, urgent=True)
 
 
-def _envelope(message: Message, to: str, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _envelope(message: Message, to: Mailbox, variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row for each address on the envelope; all get the same variables."""
-    everybody = [to, *message.cc, *message.bcc]
-    for address in everybody:
-        try:
-            normalise(address)
-        except ValueError as error:
-            raise InputError(f"{address}: {error}") from None
-    return [{**variables, "email": address} for address in everybody]
+    copies = [*mailboxes("cc", message.cc), *mailboxes("bcc", message.bcc)]
+    return [{**variables, "email": box.address} for box in (to, *copies)]

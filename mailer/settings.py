@@ -5,6 +5,7 @@ Order: the environment wins over the file; where neither names the servers, the 
 written ``env:NAME`` or ``file:PATH``, so that no secret needs to stand in it.
 """
 
+import functools
 import os
 import re
 import sys
@@ -71,6 +72,30 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class Preset(_Section):
+    """What ``mailer/presets.toml`` knows of a provider beside the settings it stands for."""
+
+    title: str
+    confidence: Literal["high", "medium", "low"]
+    source: str
+    needs: str | None = None
+    values: dict[str, Any]
+
+
+@functools.cache
+def presets() -> dict[str, Preset]:
+    """The presets by name."""
+    text = (Path(__file__).parent / "presets.toml").read_text(encoding="utf-8")
+    about = ("title", "confidence", "source", "needs")
+    return {
+        name: Preset(
+            **{key: table.pop(key) for key in about if key in table},
+            values=table,
+        )
+        for name, table in tomllib.loads(text).items()
+    }
+
+
 class ProviderSettings(_Section):
     """``[providers.NAME]``: an SMTP account that mail is handed to, and what it allows."""
 
@@ -83,7 +108,22 @@ class ProviderSettings(_Section):
     limits: Limits
     connections: int = Field(default=10, ge=1, le=1000)
     messages_per_connection: int = Field(default=100, ge=1)
+    max_size: int | None = Field(default=None, ge=1, description="octets of a whole message")
     ca_file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:
+        """A preset's values stand where the user's do not."""
+        name = values.get("preset") if isinstance(values, dict) else None
+        if name is None:
+            return values
+        if name not in presets():
+            raise ValueError(f"there is no preset {name!r}; see `mailer provider presets`")
+        preset = presets()[name]
+        if preset.needs and "host" not in values:
+            raise ValueError(f"preset {name} needs {preset.needs}")
+        return preset.values | values
 
     @model_validator(mode="after")
     def _credentials_need_tls(self) -> Self:
@@ -102,6 +142,14 @@ class DestinationSettings(_Section):
     domains: tuple[str, ...] = Field(min_length=1)
     limits: Limits
     connections: int | None = Field(default=None, ge=1)
+
+
+class DkimSettings(_Section):
+    """``[[dkim]]``: a key that signs mail from a domain. Several of one domain sign in order."""
+
+    domain: str = Field(min_length=1)
+    selector: str = Field(min_length=1)
+    key: SecretStr = Field(description="PEM; mostly written file:PATH")
 
 
 class RetrySettings(_Section):
@@ -143,6 +191,10 @@ class Settings(_Section):
     attachments_dir: Path | None = None
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
+    dkim: tuple[DkimSettings, ...] = ()
+    token_key: SecretStr | None = Field(
+        default=None, min_length=16, description="signs unsubscribe links and bounce addresses"
+    )
     retry: RetrySettings = Field(default_factory=RetrySettings)
 
     @model_validator(mode="after")
@@ -232,6 +284,8 @@ def _resolve(value: Any, key: str, environment: Mapping[str, str]) -> Any:
     """Replace every ``env:NAME`` and ``file:PATH`` by what it stands for."""
     if isinstance(value, Mapping):
         return {k: _resolve(v, f"{key}.{k}" if key else k, environment) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_resolve(v, f"{key}.{place}", environment) for place, v in enumerate(value)]
     if not isinstance(value, str):
         return value
     if value.startswith("env:"):

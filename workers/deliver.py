@@ -4,7 +4,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from mailer import deliveries
@@ -138,13 +137,13 @@ def _contents(worker: Runtime, claims: Sequence[Claim]) -> dict[str, bytes]:
 
 
 def _render(worker: Runtime, claim: Claim, contents: dict[str, bytes], notes: Batch) -> Transaction:
-    mail = worker.compiled(claim.message).render(
+    mail = worker.press.mail(
+        worker.compiled(claim.message),
         claim.variables,
         email=claim.email,
-        delivery_id=str(claim.id),
+        delivery=claim.id,
         message_id=claim.message_id,
-        date=datetime.now(UTC),
-        personal=claim.attachments,
+        files=claim.attachments,
         contents=contents.__getitem__,
     )
     return Transaction(

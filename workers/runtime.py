@@ -19,6 +19,7 @@ from mailer.campaigns.content import load_message
 from mailer.db import Database
 from mailer.errors import UnavailableError
 from mailer.limits import Limiter
+from mailer.press import Press
 from mailer.providers import Destinations, server
 from mailer.render import Compiled, compile_message
 from mailer.settings import Settings
@@ -40,6 +41,7 @@ class Runtime:
         self.database = Database(settings.database)
         self.limiter = Limiter(settings)
         self.destinations = Destinations(settings)
+        self.press = Press(settings)
         self.compiled = lru_cache(maxsize=COMPILED)(self._compile)
         self.journal = Journal(settings.state_dir, self.id)
         self._loop = uvloop.new_event_loop()

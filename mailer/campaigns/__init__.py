@@ -19,9 +19,10 @@ from mailer.db import Database, sql
 from mailer.deliveries import Delivery
 from mailer.errors import ConflictError, InputError, NotFoundError, WaitTimeoutError
 from mailer.message import Message
+from mailer.press import Press
 from mailer.providers import choose
 from mailer.recipients import normalise
-from mailer.render import compile_message
+from mailer.render import Finding, check, compile_message
 from mailer.schema import CampaignState, State, campaigns, deliveries
 from mailer.settings import Settings
 
@@ -35,8 +36,12 @@ _PAGE = 5000
 class Campaign:
     """A handle on one campaign; every call asks the ledger."""
 
-    def __init__(self, database: Database, id_: uuid.UUID) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, press: Press, id_: uuid.UUID
+    ) -> None:
         self._database = database
+        self._settings = settings
+        self._press = press
         self.id = id_
 
     def __repr__(self) -> str:
@@ -63,12 +68,38 @@ class Campaign:
         """What became of the recipients that were handed in."""
         return ImportReport.load(self._row().import_report)
 
-    def start(self) -> None:
+    def check(self) -> list[Finding]:
+        """What to look at before it is sent. Findings of level "error" keep it from starting."""
+        row = self._row()
+        with self._database.begin() as connection:
+            compiled = compile_message(load_message(connection, row.message))
+            sample = connection.execute(
+                sa.select(deliveries.c.variables, deliveries.c.email)
+                .where(deliveries.c.campaign_id == self.id)
+                .limit(1)
+            ).one()
+        sizes = [self._settings.providers[name].max_size for name in row.providers]
+        return check(
+            compiled,
+            bulk=not row.single,
+            size_limit=min((size for size in sizes if size), default=None),
+            dkim_domains=self._press.signs_for or None,
+            sample=sample.variables | {"email": sample.email},
+        )
+
+    def start(self, *, force: bool = False) -> None:
         """Send from now on.
+
+        Args:
+            force: also when ``check`` finds errors.
 
         Raises:
             ConflictError: it was started before.
+            InputError: ``check`` found an error.
         """
+        errors = [] if force else [f for f in self.check() if f.level == "error"]
+        if errors:
+            raise InputError(f"{errors[0].field}: {errors[0].text}")
         self._move((CampaignState.DRAFT, CampaignState.SCHEDULED), CampaignState.RUNNING, "started")
 
     def pause(self) -> None:
@@ -167,16 +198,15 @@ class Campaign:
                 raise NotFoundError(f"campaign {self.id} has no recipient {email}")
             message = load_message(connection, row.message)
             files = load_contents(connection, [a[0] for a in found.attachments or ()])
-        mail = compile_message(message).render(
+        return self._press.mail(
+            compile_message(message),
             found.variables,
             email=found.email,
-            delivery_id=str(found.id),
+            delivery=found.id,
             message_id=ledger.message_id(found.id, self.id, row.single, row.message_id_domain),
-            date=datetime.now(UTC),
-            personal=[tuple(a) for a in found.attachments or ()],
+            files=[tuple(a) for a in found.attachments or ()],
             contents=files.__getitem__,
-        )
-        return mail.content
+        ).content
 
     def _row(self, connection: sa.Connection | None = None, *, lock: bool = False) -> sa.Row[Any]:
         if connection is None:
@@ -219,6 +249,7 @@ class Campaigns:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
+        self._press = Press(settings)
 
     def create(
         self,
@@ -258,8 +289,10 @@ class Campaigns:
             expires_at=expires_at,
             key=key,
         )
-        folder = self._settings.attachments_dir
-        return Campaign(self._database, creation.create(self._database, request, folder))
+        self._press.check(message)
+        return self._handle(
+            creation.create(self._database, request, self._settings.attachments_dir)
+        )
 
     def get(self, id_: str | uuid.UUID) -> Campaign:
         """The campaign with that id.
@@ -268,7 +301,7 @@ class Campaigns:
             NotFoundError: there is none.
         """
         try:
-            campaign = Campaign(self._database, uuid.UUID(str(id_)))
+            campaign = self._handle(uuid.UUID(str(id_)))
         except ValueError:
             raise NotFoundError(f"there is no campaign {id_}") from None
         _ = campaign.state
@@ -283,7 +316,10 @@ class Campaigns:
             .limit(limit)
         )
         with self._database.begin() as connection:
-            return [Campaign(self._database, id_) for id_ in connection.scalars(query)]
+            return [self._handle(id_) for id_ in connection.scalars(query)]
+
+    def _handle(self, id_: uuid.UUID) -> Campaign:
+        return Campaign(self._database, self._settings, self._press, id_)
 
 
 def _rate(row: sa.Row[Any], sent: int, lately: int) -> float:

@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 import orjson
-from rich.console import Console
-from rich.table import Table
 
 from mailer.campaigns import Campaign, ImportReport
 from mailer.cli.message import Time, build, message_options
 from mailer.cli.progress import follow
+from mailer.cli.tables import show
 from mailer.client import Mailer
 from mailer.deliveries import Delivery
 from mailer.errors import InputError
@@ -91,15 +90,14 @@ def list_(as_json: bool) -> None:
     if as_json:
         click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
         return
-    table = Table("id", "name", "state", "total", "sent", "failed", "in doubt", box=None)
-    for row in rows:
-        values = (row[k] for k in ("id", "name", "state", "total", "sent", "failed", "in_doubt"))
-        table.add_row(*(str(value) for value in values))
-    Console(soft_wrap=True).print(table)
+    columns = ("id", "name", "state", "total", "sent", "failed", "in_doubt", "waiting")
+    show(columns, ([row[column] for column in columns] for row in rows))
 
 
 def _summary(made: Campaign) -> dict[str, Any]:
-    return {"id": str(made.id), "name": made.name, "key": made.key} | asdict(made.progress())
+    progress = made.progress()
+    about = {"id": str(made.id), "name": made.name, "key": made.key}
+    return about | asdict(progress) | {"waiting": progress.waiting}
 
 
 @campaign.command()
@@ -128,10 +126,22 @@ def watch(id_: str) -> None:
 
 @campaign.command()
 @click.argument("id_", metavar="ID")
-def start(id_: str) -> None:
+def check(id_: str) -> None:
+    """What to look at before it is sent; exit 1 when something keeps it from starting."""
+    with Mailer() as mailer:
+        findings = mailer.campaigns.get(id_).check()
+    for finding in findings:
+        click.echo(f"{finding.level}: {finding.field}: {finding.text}")
+    sys.exit(1 if any(finding.level == "error" for finding in findings) else 0)
+
+
+@campaign.command()
+@click.argument("id_", metavar="ID")
+@click.option("--force", is_flag=True, help="Also when the check finds errors.")
+def start(id_: str, force: bool) -> None:
     """Send from now on."""
     with Mailer() as mailer:
-        mailer.campaigns.get(id_).start()
+        mailer.campaigns.get(id_).start(force=force)
 
 
 @campaign.command()

@@ -78,6 +78,7 @@ def _workers(settings: Settings) -> str:
 
 def _provider(settings: Settings, name: str) -> str:
     try:
-        return str(asyncio.run(Pool(server(settings.providers[name])).check()))
+        found = asyncio.run(Pool(server(settings.providers[name])).check())
     except SmtpError as error:
         raise UnavailableError(str(error)) from None
+    return f"{found.name} answers, {found.tls_version or 'no TLS'}"

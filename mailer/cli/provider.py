@@ -3,12 +3,11 @@
 import asyncio
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from mailer.cli.tables import show
 from mailer.errors import UnavailableError
 from mailer.providers import choose, server
-from mailer.settings import Settings
+from mailer.settings import Settings, presets
 from mailer.smtp import Pool, SmtpError
 
 
@@ -20,12 +19,41 @@ def provider() -> None:
 @provider.command("list")
 def list_() -> None:
     """What is configured."""
-    table = Table("name", "host", "tls", "login", "limits", "connections", box=None)
-    for name, p in Settings.load().providers.items():
-        limits = ", ".join(str(limit) for limit in p.limits) or "none"
-        login = "yes" if p.username else "no"
-        table.add_row(name, f"{p.host}:{p.port}", p.tls, login, limits, str(p.connections))
-    Console(soft_wrap=True).print(table)
+    show(
+        ("name", "host", "tls", "login", "limits", "connections"),
+        (
+            (
+                name,
+                f"{p.host}:{p.port}",
+                p.tls,
+                "yes" if p.username else "no",
+                ", ".join(str(limit) for limit in p.limits) or "none",
+                p.connections,
+            )
+            for name, p in Settings.load().providers.items()
+        ),
+    )
+
+
+@provider.command("presets")
+def list_presets() -> None:
+    """Providers whose numbers are known, and how surely."""
+    show(
+        ("preset", "provider", "host", "limits", "connections", "confidence"),
+        (
+            (
+                name,
+                preset.title,
+                f"{preset.values['host']}:{preset.values['port']}"
+                if "host" in preset.values
+                else preset.needs,
+                ", ".join(preset.values.get("limits", ())),
+                preset.values.get("connections"),
+                preset.confidence,
+            )
+            for name, preset in presets().items()
+        ),
+    )
 
 
 @provider.command()
@@ -38,4 +66,6 @@ def test(name: str) -> None:
         probe = asyncio.run(Pool(server(settings.providers[name])).check())
     except SmtpError as error:
         raise UnavailableError(f"provider {name}: {error}") from None
-    click.echo(str(probe))
+    click.echo(f"{name}: connected to {probe.name}, {probe.tls_version or 'no TLS'}")
+    for keyword, parameters in sorted(probe.extensions.items()):
+        click.echo(f"  {keyword} {parameters}".rstrip())
