@@ -14,7 +14,7 @@ import orjson
 from mailer.campaigns import Campaign, ImportReport
 from mailer.cli.message import Time, build, message_options
 from mailer.cli.progress import follow
-from mailer.cli.tables import show
+from mailer.cli.tables import print_table
 from mailer.client import Mailer
 from mailer.deliveries import Delivery
 from mailer.errors import InputError
@@ -91,7 +91,7 @@ def list_(as_json: bool) -> None:
         click.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
         return
     columns = ("id", "name", "state", "total", "sent", "failed", "in_doubt", "waiting")
-    show(columns, ([row[column] for column in columns] for row in rows))
+    print_table(columns, ([row[column] for column in columns] for row in rows))
 
 
 def _summary(made: Campaign) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from mailer.cli.tables import show
+from mailer.cli.tables import print_table
 from mailer.errors import UnavailableError
 from mailer.providers import choose, server
 from mailer.settings import Settings, presets
@@ -19,7 +19,7 @@ def provider() -> None:
 @provider.command("list")
 def list_() -> None:
     """What is configured."""
-    show(
+    print_table(
         ("name", "host", "tls", "login", "limits", "connections"),
         (
             (
@@ -38,7 +38,7 @@ def list_() -> None:
 @provider.command("presets")
 def list_presets() -> None:
     """Providers whose numbers are known, and how surely."""
-    show(
+    print_table(
         ("preset", "provider", "host", "limits", "connections", "confidence"),
         (
             (

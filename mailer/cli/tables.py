@@ -10,7 +10,7 @@ from rich.table import Table
 _WIDE = 240
 
 
-def show(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+def print_table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a table. The first column is never cut: it is what the next command needs."""
     table = Table(box=None)
     for place, name in enumerate(columns):
