@@ -113,10 +113,11 @@ def _base64(data: bytes) -> str:
 
 
 def _challenge(reply: Reply) -> bytes:
+    """Some servers prompt for LOGIN in plain words; no mechanism but CRAM-MD5 looks at it."""
     try:
-        return base64.b64decode(reply.lines[0])
-    except binascii.Error as error:
-        raise ProtocolError(Phase.AUTH, "the server's AUTH challenge is not base64") from error
+        return base64.b64decode(reply.lines[0], validate=True)
+    except binascii.Error:
+        return reply.lines[0]
 
 
 def _endless(mechanism: str) -> SmtpError:

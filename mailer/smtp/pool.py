@@ -11,7 +11,7 @@ from .connection import Connection
 from .dial import dial
 from .errors import ConnectError, SmtpError
 from .model import Kind, Lease, NoLease, NoObserver, Observer, Phase, Transaction, Verdict
-from .pool_plan import Backoff, Limits, Queue
+from .pool_plan import Backoff, Limits, Queue, for_waiting
 from .server import Server
 from .transcript import Transcript
 from .work import Work
@@ -215,7 +215,8 @@ class Pool:
         if connection in self._idle:
             self._idle.remove(connection)
         if connection.last_verdict is not None and not connection.useful:
-            self._backoff.failed(connection.last_verdict, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self._backoff.failed(for_waiting(connection.last_verdict), now)
         self._release()
         self._all_closed.set()
         self._grow()

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from math import ceil
 
-from .model import Verdict
+from .model import Kind, Verdict
 from .work import Work
 
 WAITING_PER_CONNECTION = 4  # a handshake costs about as many round trips as four messages
@@ -85,6 +85,11 @@ class Queue:
         while work := self.pop():
             works.append(work)
         return works
+
+
+def for_waiting(verdict: Verdict) -> Verdict:
+    """What a connection's last verdict means for work that never was on it."""
+    return verdict._replace(kind=Kind.LATER, replies=())
 
 
 class Backoff:

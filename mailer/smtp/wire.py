@@ -40,7 +40,7 @@ class ReplyParser:
             data = self._rest + data
         lines = data.split(b"\n")
         self._rest = lines.pop()
-        if len(data) > MAX_LINE and max(len(self._rest), *map(len, lines)) > MAX_LINE:
+        if len(data) > MAX_LINE and max(map(len, [self._rest, *lines])) > MAX_LINE:
             self.garbage, lines = "a reply line without end", []
         replies: list[Reply] = []
         for line in lines:
