@@ -34,12 +34,20 @@ def reject_breaks(field: str, value: str) -> str:
     # isprintable() is one pass in C and false for every control character, so the usual value
     # costs a single call here.
     if not value.isprintable():
-        for mark, word in (("\r", "a line break"), ("\n", "a line break"), ("\0", "a NUL")):
-            if mark in value:
-                raise MessageError(field, f"contains {word}")
-        if any("\ud800" <= char <= "\udfff" for char in value):
-            raise MessageError(field, "contains half a character (a lone surrogate)")
+        if "\r" in value or "\n" in value:
+            raise MessageError(field, "contains a line break")
+        encoded_text(field, value)
     return value
+
+
+def encoded_text(field: str, text: str) -> bytes:
+    """The UTF-8 of a text, or MessageError for what no text part may hold."""
+    if "\0" in text:
+        raise MessageError(field, "contains a NUL")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise MessageError(field, "contains half a character (a lone surrogate)") from None
 
 
 def address(field: str, value: str) -> str:

@@ -39,6 +39,12 @@ def check_headers(headers: Mapping[str, str]) -> None:
         seen.add(lower)
 
 
+def check_ascii(field: str, value: str) -> None:
+    """Raise MessageError for what cannot stand in a header as it is."""
+    if not (value.isascii() and value.isprintable() and len(value) < 900):
+        raise MessageError(field, "has to be one line of printable ASCII")
+
+
 def check_links(links: Iterable[str]) -> None:
     """Raise MessageError for an unsubscribe link that RFC 8058 does not allow."""
     for link in links:

@@ -7,10 +7,17 @@ from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
 from mailer.errors import MessageError
-from mailer.message.addresses import Mailbox, ascii_domain, mailbox, mailboxes, reject_breaks
+from mailer.message.addresses import (
+    Mailbox,
+    ascii_domain,
+    encoded_text,
+    mailbox,
+    mailboxes,
+    reject_breaks,
+)
 from mailer.message.attachment import Attachment
 from mailer.message.document import Contents, contents_of, from_document, to_document
-from mailer.message.fields import check_headers, check_links
+from mailer.message.fields import check_ascii, check_headers, check_links
 from mailer.message.mjml import html_from_mjml
 from mailer.message.template import Template
 
@@ -66,8 +73,8 @@ class Message:
         self._check_body()
         check_headers(self.headers)
         check_links(self.list_unsubscribe)
-        for name in ("list_id", "feedback_id", "auto_submitted", "locale"):
-            reject_breaks(name, getattr(self, name) or "")
+        for name in ("list_id", "feedback_id", "auto_submitted"):
+            check_ascii(name, getattr(self, name) or "")
         if self.priority not in get_args(Priority):
             raise MessageError("priority", "is one of high, normal and low")
         _ = self.id_domain, self.templates  # both are checked by being made
@@ -104,8 +111,8 @@ class Message:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise MessageError(name, f"needs text, not {type(value).__name__}")
-            if value is not None and "\0" in value:
-                raise MessageError(name, "contains a NUL")
+            if value is not None:
+                encoded_text(name, value)
         reject_breaks("subject", self.subject)
         if not any((self.text, self.html, self.calendar, self.attachments)):
             raise MessageError("text", "a message needs text, HTML or an attachment")

@@ -3,6 +3,7 @@
 import binascii
 from collections.abc import Mapping, Sequence
 
+from mailer.message.addresses import encoded_text
 from mailer.message.template import Template
 
 _LONGEST = 998  # octets in a line (RFC 5321 4.5.3.1.6)
@@ -34,7 +35,9 @@ class TextPart:
     def render(self, values: Mapping[str, object]) -> bytes:
         """Return the part for one recipient, in the encoding that his text needs."""
         texts = [lines(one.render(values)) for one in self._varying]
-        data = [text.encode() for text in texts]
+        data = [
+            encoded_text(one.field, text) for text, one in zip(texts, self._varying, strict=True)
+        ]
         if self._plain and all(map(_is_plain, texts)):
             return self._part(b"7bit", self._filled(self._raw, data))
         escapes = self._escapes + sum(map(_escapes, data))

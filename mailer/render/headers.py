@@ -4,6 +4,7 @@ import binascii
 from collections.abc import Iterable
 from functools import lru_cache
 
+from mailer.errors import MessageError
 from mailer.message.addresses import Mailbox, reject_breaks
 
 _LINE = 76  # RFC 5322 2.1.1 asks for 78 at most
@@ -23,25 +24,26 @@ _PERCENT = [
 ]
 
 
-def text_line(name: str, value: str) -> str:
+def text_line(name: str, value: str, field: str) -> str:
     """A header of free text, such as a subject. Raises MessageError for a line break in it."""
     line = f"{name}: {value}\r\n"
     if len(line) <= _LINE and _plain(value):
         return line
-    reject_breaks(name, value)
+    reject_breaks(field, value)
     if _plain(value) and "  " not in value and max(map(len, value.split(" "))) < _LONGEST:
         return _folded(name, value.split(" "))
     return f"{name}: " + "\r\n ".join(encoded_words(value, len(name) + 2)) + "\r\n"
 
 
-def exact_line(name: str, value: str) -> str:
-    """A header that must stay in one line, such as List-Unsubscribe (RFC 8058 4)."""
-    reject_breaks(name, value)
+def exact_line(name: str, value: str, field: str) -> str:
+    """A header that must stay in one line as it is, such as List-Unsubscribe (RFC 8058 4)."""
+    if not (value.isascii() and value.isprintable() and len(value) < _LONGEST):
+        raise MessageError(field, "has to be one line of printable ASCII")
     return f"{name}: {value}\r\n"
 
 
 def address_line(name: str, mailboxes: Iterable[Mailbox]) -> str:
-    """A header of addresses."""
+    """A header of addresses. Raises MessageError for a line break in a name."""
     tokens: list[str] = []
     for one in mailboxes:
         if tokens:
@@ -54,6 +56,7 @@ def _mailbox(one: Mailbox, column: int) -> list[str]:
     if not one.name:
         return [one.address]
     if not _plain(one.name) or len(one.name) > 60:
+        reject_breaks("to", one.name)  # all other names were looked at when the message was made
         return [*encoded_words(one.name, column), f"<{one.address}>"]
     if _ATOMS.issuperset(one.name) and "  " not in one.name:
         return [*one.name.split(" "), f"<{one.address}>"]

@@ -14,7 +14,9 @@ _LINES = frozenset(["div", "tr", "section", "article", "header", "footer"])
 
 def text_from_html(source: str) -> str:
     """Return what the HTML says: paragraphs, list items, links with their address."""
-    return keeping_marks(source, _convert)
+    text = keeping_marks(source, _convert)
+    # The template language drops a line's end after a statement, so it takes two to have one.
+    return re.sub(r"([%#]\})\n", r"\1\n\n", text)
 
 
 def _convert(html: str) -> str:

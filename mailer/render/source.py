@@ -38,9 +38,25 @@ def inline_css(source: str) -> str:
         from css_inline import CSSInliner
     except ImportError:
         raise MessageError("inline_css", "needs the extra: pip install 'mailer[css]'") from None
+    for found in MARK.finditer(source):
+        if found[0].startswith("{%") and _between_attributes(source, found.start()):
+            # Attributes may change their order, which would tear an if from its endif.
+            text = f"{found[0][:40]} stands between attributes; put it into an attribute's value"
+            raise MessageError("inline_css", text)
     # Style sheets stay for their media queries. Nothing is fetched.
     inliner = CSSInliner(keep_style_tags=True, keep_at_rules=True, load_remote_stylesheets=False)
-    return keeping_marks(source, inliner.inline)
+    try:
+        return keeping_marks(source, inliner.inline)
+    except ValueError as error:
+        raise MessageError("inline_css", f"the CSS cannot be read: {error}") from None
+
+
+def _between_attributes(source: str, place: int) -> bool:
+    start = source.rfind("<", 0, place)
+    if start <= source.rfind(">", 0, place):
+        return False
+    values = re.sub(r"\"[^\"]*\"|'[^']*'", "", source[start:place])
+    return '"' not in values and "'" not in values
 
 
 def mentions(source: str, name: str) -> bool:

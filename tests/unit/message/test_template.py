@@ -24,7 +24,8 @@ def fill(source: str, html: bool = False, **values: object) -> str:
          {"items": [{"n": "a"}, {"n": "b"}]}, "1/2:a 2/2:b "),
         ("{% for i in items if i > 1 %}{{ i }}{% else %}none{% endfor %}", {"items": [1, 2]}, "2"),
         ("{% for i in missing %}x{% endfor %}", {"missing": []}, ""),
-        ("{% set x = a + 1 %}{{ x * 2 - 1 }} {{ 7 // 2 }} {{ 7 % 2 }} {{ -a }}", {"a": 2}, "5 3 1 -2"),
+        ("{% set x = a + 1 %}{{ x * 2 - 1 }} {{ 7 // 2 }} {{ 7 % 2 }} {{ -a }}", {"a": 2},
+         "5 3 1 -2"),
         ("{{ 'ab' + 'c' }}{{ '-' * 5 }}{{ 'x' ~ 1 ~ y }}", {"y": "z"}, "abc-----x1z"),
         ("{{ order.lines[0].sku }}{{ word[1:3] }}{{ word[0] }}",
          {"order": {"lines": [{"sku": "S"}]}, "word": "abcd"}, "Sbca"),
@@ -39,10 +40,12 @@ def fill(source: str, html: bool = False, **values: object) -> str:
          {"l": ["a", "b"]}, "a, b a b 2"),
         ("{{ s | upper }} {{ s | title }} {{ s | truncate(4) }} {{ s | replace('o', '0') }}",
          {"s": "foo bar"}, "FOO BAR Foo Bar foo… f00 bar"),
-        ("{{ s | urlencode }} {{ s | trim }} {{ 2.5 | round(1) }}", {"s": " a&b "}, "%20a%26b%20 a&b 2.5"),
+        ("{{ s | urlencode }} {{ s | trim }} {{ 2.5 | round(1) }}", {"s": " a&b "},
+         "%20a%26b%20 a&b 2.5"),
         ("{{ a is defined }} {{ 3 is odd }} {{ 3 is even }} {{ a is none }}", {"a": None},
          "True True False True"),
-        ("{% with x = 1 %}{{ x }}{% endwith %}{# a remark #}{% raw %}{{ y }}{% endraw %}", {}, "1{{ y }}"),
+        ("{% with x = 1 %}{{ x }}{% endwith %}{# a remark #}{% raw %}{{ y }}{% endraw %}", {},
+         "1{{ y }}"),
         ("{% for k in range(3) %}{{ k }}{% endfor %}", {}, "012"),
     ],
 )  # fmt: skip
@@ -148,7 +151,7 @@ def test_a_template_that_cannot_be_is_refused_with_its_line(source: str, problem
     ],
 )
 def test_a_recipient_that_does_not_fit_is_named_with_the_line(source: str, problem: str) -> None:
-    with pytest.raises(TemplateError, match=".") as caught:
+    with pytest.raises(TemplateError) as caught:
         fill(source, order={"a": 1})
     assert problem in str(caught.value)
 

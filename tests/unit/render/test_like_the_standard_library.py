@@ -90,7 +90,7 @@ def test_a_reader_sees_what_the_standard_library_would_have_sent(
         to="{{ name }} <{{ email }}>", subject="{{ subject }}", text="{{ text }}",
         html=None if html is None else "{{ html | safe }}",
         attachments=[
-            Attachment.from_bytes(content, "{{ file%d }}" % place, "application/octet-stream")
+            Attachment.from_bytes(content, f"{{{{ file{place} }}}}", "application/octet-stream")
             for place, (_, content) in enumerate(files)
         ],
     )  # fmt: skip
