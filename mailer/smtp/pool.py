@@ -17,6 +17,7 @@ from .transcript import Transcript
 from .work import Work
 
 CHECK_AFTER = 10.0  # seconds idle after which a connection is asked for a sign of life
+LEASE_IDLE = 1.0  # seconds after which an idle connection hands its share to other processes
 LEASE_RETRY = 0.25  # seconds between attempts to get a share of the connections
 LEASE_PATIENCE = 10.0  # seconds without any connection after which waiting work is sent back
 
@@ -76,6 +77,7 @@ class Pool:
         observer: Observer | None = None,
     ) -> None:
         self._server = server
+        idle = idle if lease is None else min(idle, LEASE_IDLE)
         self._limits = Limits(connections, messages_per_connection, idle, age)
         self._lease = lease or NoLease()
         self._observer = observer or NoObserver()

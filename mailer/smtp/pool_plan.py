@@ -25,7 +25,7 @@ class Limits:
     def worn_out(self, served: int, age: float, mail_max: int | None) -> bool:
         """Whether a connection should take no more; MAILMAX (RFC 9422) may lower our limit."""
         messages = self.messages if mail_max is None else min(self.messages, mail_max)
-        return served >= messages or age >= self.age
+        return served >= messages or (served > 0 and age >= self.age)
 
     def to_open(self, waiting: int, connections: int, opening: int) -> int:
         """How many connections to open, when no open one is idle."""

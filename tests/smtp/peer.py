@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 LOCKSTEP = ("SIZE 1000000", "8BITMIME", "ENHANCEDSTATUSCODES")
 PIPELINED = (*LOCKSTEP, "PIPELINING")
@@ -202,13 +203,12 @@ class _Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         first = self._transport is None
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         if first:
             self._script.connections += 1
-            transport.write(self._script.greeting)
+            self._transport.write(self._script.greeting)
             if not self._script.greeting.startswith(b"220"):
-                transport.close()
+                self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None

@@ -44,6 +44,7 @@ async def play(mode: str, fault: Fault, phase: str, number: int) -> None:
         pool = Pool(server, connections=1, observer=journal)
         verdicts = await pool.send(messages(10))
         await pool.close(1)
+    assert number <= script.mails, "the fault was not reached"
     agree(verdicts, numbers(script.accepted), journal, flight)
 
 

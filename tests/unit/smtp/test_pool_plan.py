@@ -82,7 +82,8 @@ def test_a_connection_wears_out_by_messages_age_or_the_servers_limit() -> None:
     limits = Limits(messages=100, age=60)
     assert not limits.worn_out(99, 59, None)
     assert limits.worn_out(100, 0, None)
-    assert limits.worn_out(0, 60, None)
+    assert limits.worn_out(1, 60, None)
+    assert not limits.worn_out(0, 60, None), "one message at least, whatever the limit"
     assert limits.worn_out(5, 0, 5)
     assert limits.worn_out(100, 0, 1000)
 
