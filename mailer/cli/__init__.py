@@ -2,6 +2,8 @@
 
 import sys
 
+import click
+
 from mailer.cli.app import cli
 from mailer.errors import MailerError
 
@@ -11,7 +13,19 @@ __all__ = ["main"]
 def main() -> None:
     """Run one command. An error is one line on standard error."""
     try:
-        cli(prog_name="mailer", standalone_mode=True)
+        sys.exit(cli(prog_name="mailer", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        _fail(error.format_message(), prefix="")
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except click.Abort:
+        sys.exit(1)  # Ctrl-C: the user knows
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output, such as head, has seen enough
     except MailerError as error:
-        sys.stderr.write(f"mailer: {error}\n")
-        sys.exit(2)
+        _fail(str(error))
+
+
+def _fail(text: str, prefix: str = "mailer: ") -> None:
+    sys.stderr.write(f"{prefix}{text}\n")
+    sys.exit(2)
