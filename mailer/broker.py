@@ -2,7 +2,8 @@
 where its mail goes through; the ledger holds everything else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,16 @@ class Publisher:
 
     def check(self) -> None:
         """Raises UnavailableError when the broker does not answer."""
-        self._run(lambda producer: None)
+
+        def ask(producer: Any) -> None:
+            self._app.amqp.queues[URGENT](producer.channel).queue_declare()
+
+        # A connection made earlier looks alive until it is used. When it is not, the server may
+        # still be there: restarted, or behind a firewall that forgets idle connections.
+        try:
+            self._run(ask)
+        except UnavailableError:
+            self._run(ask)
 
     def publish(self, hints: Sequence[Hint], *, urgent: bool) -> None:
         """Publish one task for each hint.
@@ -86,6 +96,8 @@ class Publisher:
             UnavailableError: the broker did not take them all; some may have arrived, which does
                 no harm, since a row is claimed once.
         """
+        if not hints:
+            return
         queue = URGENT if urgent else BULK
 
         def put(producer: Any) -> None:
@@ -113,11 +125,23 @@ class Publisher:
 
     def _run(self, use: Callable[[Any], None]) -> None:
         try:
-            with self._app.producer_or_acquire() as producer:
-                producer.connection.ensure_connection(max_retries=1, timeout=5)
+            with self._app.producer_or_acquire() as producer, _one_line(producer.connection):
+                producer.connection.ensure_connection(max_retries=1, interval_start=0.1, timeout=5)
                 for queue in (URGENT, BULK):  # once a connection; RabbitMQ drops what has no queue
                     maybe_declare(self._app.amqp.queues[queue], producer.channel)
                 use(producer)
-        except (OperationalError, BatchPublishError, ConnectionError, TimeoutError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UnavailableError(f"broker: {reason}") from None
+        except (OperationalError, BatchPublishError) as error:
+            raise _unavailable(error) from None
+
+
+@contextmanager
+def _one_line(connection: Any) -> Iterator[None]:
+    """Each client library has its own errors; the transport knows which."""
+    try:
+        yield
+    except (*connection.connection_errors, *connection.channel_errors) as error:
+        raise _unavailable(error) from None
+
+
+def _unavailable(error: BaseException) -> UnavailableError:
+    return UnavailableError(f"broker: {(str(error).splitlines() or [type(error).__name__])[0]}")

@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import TypeVar
 
 import orjson
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError
+from alembic.util import CommandError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    TimeoutError,  # noqa: A004 - the pool's: all connections stayed in use
+)
 
 from mailer.errors import UnavailableError
 
 T = TypeVar("T")
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_UNDEFINED_TABLE = "42P01"
 
 
 def dumps(value: object) -> str:
@@ -46,45 +54,58 @@ class Database:
         """A transaction: committed at the end, rolled back by any error.
 
         Raises:
-            UnavailableError: the server cannot be reached, went away, or has no ledger yet.
+            UnavailableError: the server cannot be reached, went away, has no ledger yet, or does
+                not let us write.
         """
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
+            raise UnavailableError(f"database: {_reason(error.orig)}") from None
+        except (psycopg.OperationalError, TimeoutError) as error:  # the first comes from a COPY
             raise UnavailableError(f"database: {_reason(error)}") from None
         except ProgrammingError as error:
-            if getattr(error.orig, "sqlstate", None) == _UNDEFINED_TABLE:
-                raise UnavailableError(
-                    "database: the ledger is not set up; run `mailer migrate`"
-                ) from None
-            raise
+            raise _unprepared(error) from None
 
     def close(self) -> None:
         """Close the idle connections."""
         self.engine.dispose()
 
 
-def _reason(error: DBAPIError) -> str:
+def _reason(error: BaseException | None) -> str:
     """The server's or the driver's own first line; neither ever holds the password."""
-    return (str(error.orig).strip().splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _unprepared(error: DBAPIError) -> Exception:
+    """What to say of a database that somebody has yet to set up; another error is a defect."""
+    match getattr(error.orig, "sqlstate", None):
+        case "42P01" | "42703" | "42883":  # undefined table, column, function
+            return UnavailableError(
+                "database: the ledger is not set up for this version; run `mailer migrate`"
+            )
+        case "42501":  # insufficient privilege
+            return UnavailableError(f"database: {_reason(error.orig)}")
+    return error
 
 
 def migrate(url: str) -> None:
     """Bring the ledger's schema to this version's. Safe to run by several programs at once.
 
     Raises:
-        UnavailableError: the server cannot be reached.
+        UnavailableError: the server cannot be reached, or its ledger is newer than this version.
     """
     database = Database(url, connections=1)
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     try:
         with database.begin() as connection:
             # Any fixed number does: it makes the second of two migrations wait for the first.
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(7261001)"))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except CommandError as error:
+        raise UnavailableError(f"database: the ledger is of another version: {error}") from None
     finally:
         database.close()
 

@@ -40,7 +40,7 @@ class Destinations:
 
     def __init__(self, settings: Settings) -> None:
         self._of = {
-            domain.lower(): name
+            domain: name
             for name, destination in settings.destinations.items()
             for domain in destination.domains
         }

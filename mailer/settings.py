@@ -13,7 +13,12 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self
+from urllib.parse import urlsplit
 
+import idna
+import sqlalchemy as sa
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,6 +38,7 @@ _ENVIRONMENT = {
     "MAILER_BROKER_URL": "broker_url",
     "MAILER_REDIS_URL": "redis_url",
     "MAILER_STATE_DIR": "state_dir",
+    "MAILER_STOCK_TRANSPORT": "stock_transport",
 }
 _SECONDS = {"s": 1, "min": 60, "h": 3600, "day": 86400}
 _LIMIT = re.compile(r"(?:(recipients|messages):)?\s*(\d+)\s*/\s*(\d*)\s*(s|min|h|day)")
@@ -136,10 +142,18 @@ class ProviderSettings(_Section):
         return self
 
 
+def _a_label(domain: str) -> str:
+    """As recipients' domains stand in the ledger."""
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        raise ValueError(f"{domain!r} is not a domain") from None
+
+
 class DestinationSettings(_Section):
     """``[destinations.NAME]``: a mailbox provider, known by its domains, and what it takes."""
 
-    domains: tuple[str, ...] = Field(min_length=1)
+    domains: tuple[Annotated[str, AfterValidator(_a_label)], ...] = Field(min_length=1)
     limits: Limits
     connections: int | None = Field(default=None, ge=1)
 
@@ -163,22 +177,38 @@ class RetrySettings(_Section):
     )
 
 
+_MALFORMED = "is not a well-formed URL; special characters in a password are written as %XX"
+
+
 def _database_url(url: str) -> str:
     if not re.match(r"postgres(ql)?(\+psycopg)?://", url):
         raise ValueError("must start with postgresql://")
-    return "postgresql://" + url.split("://", 1)[1]
+    url = "postgresql://" + url.split("://", 1)[1]
+    try:
+        make_conninfo(**{str(k): str(v) for k, v in sa.make_url(url).query.items()})
+    except (ValueError, TypeError, sa.exc.ArgumentError, ProgrammingError):
+        raise ValueError(_MALFORMED) from None
+    return url
 
 
 def _broker_url(url: str) -> str:
-    if url.split("://", 1)[0] not in {"redis", "rediss", "sentinel", "amqp", "amqps"}:
-        raise ValueError("must start with redis://, rediss://, sentinel:// or amqp://")
-    return url
+    return _checked(url, "redis", "rediss", "sentinel", "amqp", "amqps")
 
 
 def _redis_url(url: str) -> str:
-    if url.split("://", 1)[0] not in {"redis", "rediss", "sentinel", "unix"}:
-        raise ValueError("must start with redis://, rediss://, sentinel:// or unix://")
-    return url
+    return _checked(url, "redis", "rediss", "unix")
+
+
+def _checked(urls: str, *schemes: str) -> str:
+    """One URL, or several with semicolons between them: the brokers of one cluster."""
+    for url in urls.split(";"):
+        if url.split("://", 1)[0] not in schemes or "://" not in url:
+            raise ValueError(f"must start with {', '.join(f'{s}://' for s in schemes)}")
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise ValueError(_MALFORMED) from None
+    return urls
 
 
 class Settings(_Section):
@@ -187,6 +217,9 @@ class Settings(_Section):
     database_url: Annotated[str, AfterValidator(_database_url)] | None = Field(None, repr=False)
     broker_url: Annotated[str, AfterValidator(_broker_url)] | None = Field(None, repr=False)
     redis_url: Annotated[str, AfterValidator(_redis_url)] | None = Field(None, repr=False)
+    stock_transport: bool = Field(
+        False, description="workers receive by Kombu's own Redis transport, ours switched off"
+    )
     state_dir: Path = Path(".mailer/state")
     attachments_dir: Path | None = None
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
@@ -202,7 +235,7 @@ class Settings(_Section):
         owners: dict[str, str] = {}
         for name, destination in self.destinations.items():
             for domain in destination.domains:
-                other = owners.setdefault(domain.lower(), name)
+                other = owners.setdefault(domain, name)
                 if other != name:
                     raise ValueError(f"destinations {other} and {name} both claim {domain}")
         return self
@@ -222,9 +255,13 @@ class Settings(_Section):
         """The limiter's Redis: its own URL, else the broker when that is a Redis."""
         if self.redis_url:
             return self.redis_url
-        if self.broker.startswith("amqp"):
+        if not self.broker.startswith(("redis://", "rediss://")):
             _missing("redis_url", "MAILER_REDIS_URL")
         return self.broker
+
+    def check_servers(self) -> None:
+        """Raises SettingsError unless database, broker and the limiter's Redis are named."""
+        _ = self.database, self.broker, self.redis
 
     @classmethod
     def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
@@ -252,7 +289,9 @@ class Settings(_Section):
 def load_or_exit() -> Settings:
     """Settings for a program's start: a problem is one line on standard error and exit code 2."""
     try:
-        return Settings.load()
+        settings = Settings.load()
+        settings.check_servers()
+        return settings
     except MailerError as error:
         sys.stderr.write(f"mailer: {error}\n")
         raise SystemExit(2) from None
@@ -289,7 +328,7 @@ def _resolve(value: Any, key: str, environment: Mapping[str, str]) -> Any:
     if not isinstance(value, str):
         return value
     if value.startswith("env:"):
-        if value[4:] not in environment:
+        if not environment.get(value[4:]):
             raise SettingsError(key, f"the environment has no {value[4:]}")
         return environment[value[4:]]
     if value.startswith("file:"):

@@ -55,7 +55,8 @@ def _celery(name: str, app: str, help_: str) -> click.Command:
     @click.command(name, context_settings=_PASS_ON, help=help_, add_help_option=False)
     @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
     def command(arguments: tuple[str, ...]) -> None:
-        Settings.load()  # a mistake in the settings is one line, before Celery starts
+        # A mistake in the settings is one line, before Celery starts.
+        Settings.load().check_servers()
         celery = [sys.executable, "-m", "celery", "-A", app, name, *arguments]
         os.execv(sys.executable, celery)  # noqa: S606 - nothing here comes from outside
 

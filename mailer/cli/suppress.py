@@ -5,7 +5,6 @@ from pathlib import Path
 import click
 
 from mailer.client import Mailer
-from mailer.errors import InputError
 from mailer.events import allow, listed
 from mailer.events import suppress as add_all
 from mailer.recipients import Recipient, read
@@ -22,7 +21,7 @@ def suppress() -> None:
 def add(email: tuple[str, ...], reason: str) -> None:
     """Suppress addresses."""
     with Mailer() as mailer:
-        click.echo(f"{_added(mailer, email, reason)} added")
+        click.echo(f"{add_all(mailer.database, email, reason)} added")
 
 
 @suppress.command()
@@ -30,10 +29,7 @@ def add(email: tuple[str, ...], reason: str) -> None:
 def remove(email: str) -> None:
     """Let an address get mail again."""
     with Mailer() as mailer:
-        try:
-            found = allow(mailer.database, email)
-        except ValueError as error:
-            raise InputError(f"{email}: {error}") from None
+        found = allow(mailer.database, email)
     click.echo("removed" if found else "was not on the list")
 
 
@@ -53,12 +49,5 @@ def import_(file: Path, reason: str) -> None:
     rows = list(read(file))
     addresses = [row.email for row in rows if isinstance(row, Recipient)]
     with Mailer() as mailer:
-        added = _added(mailer, addresses, reason)
+        added = add_all(mailer.database, addresses, reason)
     click.echo(f"{added} added, {len(rows) - len(addresses)} rows not usable")
-
-
-def _added(mailer: Mailer, emails: tuple[str, ...] | list[str], reason: str) -> int:
-    try:
-        return add_all(mailer.database, emails, reason)
-    except ValueError as error:
-        raise InputError(str(error)) from None
