@@ -62,7 +62,7 @@ class Limiter:
         try:
             granted, wait = self._take(keys=keys, args=arguments)
         except (redis.RedisError, OSError) as error:
-            raise UnavailableError(f"redis: {str(error).splitlines()[0]}") from None
+            raise _unavailable(error) from None
         return Grant(granted, wait / 1000)
 
     def version(self) -> str:
@@ -74,7 +74,7 @@ class Limiter:
         try:
             return str(self._redis.info("server")["redis_version"])
         except (redis.RedisError, OSError) as error:
-            raise UnavailableError(f"redis: {str(error).splitlines()[0]}") from None
+            raise _unavailable(error) from None
 
     def soon(self, provider: str, seconds: float) -> float:
         """No more than this many messages can go through a provider in the next ``seconds``."""
@@ -83,3 +83,7 @@ class Limiter:
             for limit in self._limits.get(f"provider:{provider}", ())
         ]
         return min(rates, default=float("inf"))
+
+
+def _unavailable(error: Exception) -> UnavailableError:
+    return UnavailableError(f"redis: {(str(error).splitlines() or [type(error).__name__])[0]}")
