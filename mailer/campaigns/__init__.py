@@ -110,9 +110,9 @@ class Campaign:
             ledger.recall(connection, self.id)
 
     def resume(self) -> None:
-        """Go on after a pause: at send_at when that is still to come."""
+        """Go on after a pause: at send_at when that is still to come and nobody started it."""
         row = self._row()
-        to_come = row.send_at is not None and row.send_at > datetime.now(UTC)
+        to_come = row.started_at is None and row.send_at and row.send_at > datetime.now(UTC)
         target = CampaignState.SCHEDULED if to_come else CampaignState.RUNNING
         self._move((CampaignState.PAUSED,), target, "resumed")
 
@@ -174,8 +174,11 @@ class Campaign:
     def deliveries(self, state: str | None = None) -> Iterator[Delivery]:
         """All deliveries, or those in one state, read a page at a time."""
         wanted = None if state is None else _state(state)
-        after: uuid.UUID | None = None
         self._row()
+        return self._pages(wanted)  # apart, so that a mistake is told now and not at the first row
+
+    def _pages(self, wanted: State | None) -> Iterator[Delivery]:
+        after: uuid.UUID | None = None
         while True:
             with self._database.begin() as connection:
                 page = ledger.listing(connection, self.id, wanted, after, _PAGE)

@@ -1,11 +1,12 @@
 """From a request to rows in the ledger, in one transaction: all of it or nothing."""
 
 import hashlib
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ from mailer.render import Compiled, compile_message
 from mailer.schema import CampaignState, campaigns, contents, messages
 
 SHOWN = 5  # rows named in an error
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")  # Postgres stores no NUL and no surrogate
+
+
+def _check_text(field_: str, text: str | None) -> None:
+    if text is None and field_ == "key":
+        return
+    if not isinstance(text, str) or _UNFIT.search(text):
+        raise InputError(f"{field_}: must be text in one line")
+    if not text and field_ == "key":
+        raise InputError("key: is empty, and would make all such requests one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,8 @@ class Request:
     single: bool = False
 
     def __post_init__(self) -> None:
+        for key in ("name", "key"):
+            _check_text(key, getattr(self, key))
         if not isinstance(self.message, Message):
             raise InputError("message: must be a mailer.Message")
         if self.on_doubt not in ("hold", "resend"):
@@ -64,7 +77,8 @@ def create(database: Database, request: Request, folder: Path | None) -> uuid.UU
 
     Raises:
         RecipientsError: the recipients cannot be read, or none of them can be used.
-        TemplateError: a recipient lacks a variable that the message names.
+        TemplateError: a recipient lacks a variable that the message names, or a template fails
+            for each of the first recipients, as one does that never ends.
         ConflictError: the key belongs to a request with other content.
     """
     document, files = request.message.dump()
@@ -77,6 +91,8 @@ def create(database: Database, request: Request, folder: Path | None) -> uuid.UU
             known = _lock_key(connection, request.key)
             if known is not None:
                 return _same(known, rows, request.key)
+        if request.expires_at and request.expires_at <= datetime.now(UTC):
+            raise InputError("expires_at: is over already")
         rows.store = partial(_store_content, storage)
         for name, data in files.items():
             rows.store(name, data)
@@ -119,6 +135,7 @@ class _Rows:
         self._reader = read(request.recipients)
         self._lacking: dict[str, _Lines] = defaultdict(_Lines)
         self._unusable = _Lines()
+        self._sample: list[Recipient] = []
         self._hash = hashlib.sha256(
             dumps([digest.hex(), request.name, list(request.providers), request.on_doubt]).encode()
         )
@@ -136,6 +153,8 @@ class _Rows:
             variables = dumps(row.variables)
             self._hash.update(f"{row.address}\0{variables}\n".encode())
             self._find_lacking(row)
+            if len(self._sample) < SHOWN:
+                self._sample.append(row)
             self.staged += 1
             yield row.line, row.email, row.address, variables, self._attachments(row)
 
@@ -159,9 +178,14 @@ class _Rows:
     def check(self) -> None:
         """Raise what makes the whole request unusable."""
         for name, lines in self._lacking.items():
+            folded = name.casefold()  # as columns are
+            if folded != name and folded in self._sample[0].variables:
+                remedy = f"the column is called {folded}: write {{{{ {folded} }}}}"
+            else:
+                remedy = f"fill the column, or write {{{{ {name} | default('…') }}}}"
             raise TemplateError(
                 f"variable {name!r}: {lines.count} recipients have no value for it (lines "
-                f"{lines}); fill the column, or write {{{{ {name} | default('…') }}}}"
+                f"{lines}); {remedy}"
             )
         if self._unusable.count:
             raise InputError(
@@ -171,6 +195,20 @@ class _Rows:
             first = self.report.invalid[0] if self.report.invalid else None
             why = f"; line {first.line}: {first.reason}" if first else ""
             raise RecipientsError(f"{self._reader.label}: no usable recipient{why}")
+        self._try_templates()
+
+    def _try_templates(self) -> None:
+        """Raise what is wrong with a template itself; one recipient's own trouble stays his."""
+        problems = []
+        for row in self._sample:
+            values = {"unsubscribe_url": "", **row.variables}
+            try:
+                for template in self._compiled.message.templates.values():
+                    template.render(values)
+                return
+            except TemplateError as error:
+                problems.append(error)
+        raise problems[0]
 
 
 def _lock_key(connection: sa.Connection, key: str) -> sa.Row[Any, Any] | None:
