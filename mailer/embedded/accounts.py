@@ -32,6 +32,13 @@ def is_reachable(path: Path) -> bool:
     return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.absolute().parents)
 
 
+def open_to_all(folder: Path) -> None:
+    """Let every account read ``folder`` and run what is in it, whatever the umask made of it."""
+    for path in (folder, *folder.rglob("*")):
+        mode = path.stat().st_mode
+        path.chmod(mode | (0o055 if mode & stat.S_IXUSR else 0o044))
+
+
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """A throw-away folder that servers under another account can reach, but not list."""

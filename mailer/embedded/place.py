@@ -42,10 +42,13 @@ class Announcement:
         self._lock = lock
         return self
 
-    def publish(self, values: Mapping[str, str | int]) -> None:
-        """Write the file, for nobody but us to read: the URLs hold passwords."""
+    def publish(self, values: Mapping[str, str | int]) -> bool:
+        """Write the file, for nobody but us to read: the URLs hold passwords.
+
+        False where the folder is not ours to write.
+        """
         if self._lock is None:
-            return
+            return False
         # A JSON string or number is a TOML string or number as well.
         lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items()]
         fresh = self._path.with_suffix(".new")
@@ -53,6 +56,7 @@ class Announcement:
         fresh.touch(mode=0o600)
         fresh.write_text("".join(lines), encoding="utf-8")
         fresh.replace(self._path)
+        return True
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:

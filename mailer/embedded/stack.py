@@ -204,16 +204,19 @@ def run_up() -> int:
     """Run a stack for the working directory until it is stopped.
 
     Raises:
+        SettingsError: the user's own mailer.toml has a mistake.
         UnavailableError: a part did not start, or ended by itself.
         ConflictError: one runs here already.
     """
     here = Path.cwd()
+    Settings.load()  # so that a mistake is told before anything starts
     with until_stopped(), Announcement(here) as announcement:
         folder = data_folder(here)
         console = Console()
         console.write("mailer", f"data in {folder}")
         with Stack(folder, config=_own_config(here), log=console.write) as stack:
-            announcement.publish(stack.announcement)
+            if not announcement.publish(stack.announcement):
+                console.write("mailer", "this folder is read-only: commands here do not find us")
             for what, url in (("Flower", stack.flower_url), ("inbox", stack.inbox_url)):
                 console.write("mailer", f"{what}: {url}")
             console.write("mailer", "ready: Ctrl-C stops everything")
