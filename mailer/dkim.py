@@ -111,12 +111,9 @@ def _relaxed(value: bytes) -> bytes:
 def relaxed_body(body: bytes) -> bytes:
     """RFC 6376 3.4.4: no space at a line's end, runs of it as one, no empty lines at the end."""
     if b"  " in body or b"\t" in body or b" \r\n" in body:
-        body = _SPACES.sub(b" ", body).replace(b" \r\n", b"\r\n").removesuffix(b" ")
-    while body.endswith(b"\r\n\r\n"):
-        body = body[:-2]
-    if body in (b"", b"\r\n"):
-        return b""
-    return body if body.endswith(b"\r\n") else body + b"\r\n"
+        body = _SPACES.sub(b" ", body).replace(b" \r\n", b"\r\n")
+    body = body.rstrip(b"\r\n")
+    return body + b"\r\n" if body else b""
 
 
 def _signature(key: Key, names: bytes, headers: bytes, digest: bytes, now: int) -> bytes:
