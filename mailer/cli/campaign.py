@@ -13,11 +13,11 @@ import orjson
 
 from mailer.campaigns import Campaign, ImportReport
 from mailer.cli.message import Time, build, message_options
-from mailer.cli.progress import follow
 from mailer.cli.tables import print_table
 from mailer.client import Mailer
 from mailer.deliveries import Delivery
 from mailer.errors import InputError
+from mailer.progress import follow
 
 _COLUMNS = ("id", "email", "state", "attempts", "code", "enhanced_code", "reply", "message_id")
 
