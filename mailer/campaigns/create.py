@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from mailer.campaigns.given import GivenFiles
 from mailer.campaigns.report import LISTED, ImportReport, Rejected
 from mailer.db import Database, dumps, sql
 from mailer.errors import ConflictError, InputError, RecipientsError, TemplateError
@@ -132,7 +133,8 @@ class _Rows:
         self._compiled = compiled
         self._folder = folder
         self._personal = any(a.path is not None for a in request.message.attachments)
-        self._reader = read(request.recipients)
+        self._given = GivenFiles(request.recipients) if self._personal else None
+        self._reader = read(self._given.rows if self._given else request.recipients)
         self._lacking: dict[str, _Lines] = defaultdict(_Lines)
         self._unusable = _Lines()
         self._sample: list[Recipient] = []
@@ -167,7 +169,8 @@ class _Rows:
         if not self._personal or self._lacking:
             return None
         try:
-            found = self._compiled.attachments(row.variables, self._folder)
+            given = self._given.take(row.line) if self._given else {}
+            found = self._compiled.attachments(row.variables | given, self._folder)
             for file in found:
                 self.store(file.digest, file.read())
         except InputError as error:
