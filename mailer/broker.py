@@ -4,9 +4,10 @@ where its mail goes through; the ledger holds everything else.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
+import orjson
 from celery import Celery
 from kombu.common import maybe_declare
 from kombu.entity import Queue
@@ -21,10 +22,11 @@ BULK = "mailer.bulk"
 # Hints per round trip to Redis. Larger batches gain nothing (24,000/s at 1,000) and delay the
 # first hint of a batch.
 BATCH = 500
+# Providers and domains whose task headers are kept.
+TEMPLATES = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """One task: the delivery's id, the provider to use, the domain of the recipient."""
 
     id: str
@@ -75,6 +77,7 @@ class Publisher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._template = lru_cache(maxsize=TEMPLATES)(self._make_template)
 
     def check(self) -> None:
         """Raises UnavailableError when the broker does not answer."""
@@ -109,19 +112,26 @@ class Publisher:
         self._run(put)
 
     def _put(self, producer: Any, hint: Hint, queue: str) -> None:
-        headers, properties, body, _ = self._app.amqp.create_task_message(
-            hint.id, TASK, (hint.provider, hint.domain), ignore_result=True
-        )
+        headers, body = self._template(hint[1:])
         # retry must stay off: with it kombu silently stops batching.
         producer.publish(
             body,
             exchange="",
             routing_key=queue,
-            headers=headers,
-            serializer="json",
+            headers={**headers, "id": hint.id, "root_id": hint.id},
+            content_type="application/json",
+            content_encoding="utf-8",
             delivery_mode=2,
-            **properties,
+            correlation_id=hint.id,
         )
+
+    def _make_template(self, arguments: tuple[Any, ...]) -> tuple[dict[str, Any], bytes]:
+        """Celery's headers and body for these arguments. Making them anew for each hint would
+        take two thirds of its cost, and the hints of a tick differ in little but their ids.
+        """
+        message = self._app.amqp.create_task_message("", TASK, arguments, ignore_result=True)
+        headers = {name: value for name, value in message.headers.items() if value is not None}
+        return headers, orjson.dumps(message.body)
 
     def _run(self, use: Callable[[Any], None]) -> None:
         try:
