@@ -6,11 +6,13 @@ from celery import signals
 
 from mailer.broker import TASK, make_app
 from mailer.settings import load_or_exit
-from workers import runtime
+from workers import runtime, transport
 from workers.batching import BATCH, BatchingStep
 from workers.deliver import run
 
 settings = load_or_exit()
+if not settings.stock_transport:
+    transport.use()
 app = make_app("workers", settings)
 app.conf.update(
     # Two batches for each core: one is rendered while the other is on the wire. `-c` overrides.

@@ -6,6 +6,7 @@ worker ends is made due again in the ledger.
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -16,11 +17,11 @@ from celery.worker import state as worker_state
 from celery.worker.consumer.tasks import Tasks
 
 from mailer import deliveries
-from mailer.broker import URGENT
 from mailer.db import Database
 from mailer.errors import UnavailableError
 from mailer.settings import Settings
 from workers.deliver import Fate, Report, run_batch
+from workers.hints import HintRequest, is_expired, read
 
 logger = logging.getLogger(__name__)
 
@@ -28,57 +29,58 @@ BATCH = 250  # hints a batch at the most; more gain nothing per message and hold
 LINGER = 0.02  # seconds that an incomplete batch waits for more hints
 
 
-@dataclass(eq=False, slots=True, weakref_slot=True)
-class HintRequest:
-    """A hint in this worker, with what ``inspect`` and ``control`` ask of a Celery request."""
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Hints that run together in one slot of the pool."""
 
-    id: str
-    name: str
     provider: str
-    domain: str
-    urgent: bool
-    message: Any
-    hostname: str
-    time_start: float | None = None
-    worker_pid: int | None = None
-    eta: None = field(default=None, init=False)
+    requests: list[HintRequest]
+    connection: Any  # the broker connection that they came over
+    accepted: bool = False
+    started: float = 0.0
 
-    def info(self, safe: bool = False) -> dict[str, Any]:
-        """The answer to ``inspect active`` and ``reserved``."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "args": [self.provider, self.domain],
-            "kwargs": {},
-            "type": self.name,
-            "hostname": self.hostname,
-            "time_start": self.time_start,
-            "acknowledged": False,
-            "delivery_info": dict(self.message.delivery_info),
-            "worker_pid": self.worker_pid,
-        }
+
+@dataclass(slots=True)
+class Line:
+    """Hints of one provider that wait; ``since`` when the first of them may count as waiting."""
+
+    since: float
+    requests: deque[HintRequest] = field(default_factory=deque)
 
 
 class Batcher:
-    """The hints in one worker's hands, from their arrival to their acknowledgement."""
+    """The hints in one worker's hands, from their arrival to their acknowledgement.
+
+    Lives as long as the worker: batches go on running while the broker connection is made anew.
+    """
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
-        self._waiting: dict[tuple[bool, str], deque[HintRequest]] = {}
-        self._since = 0.0
-        self._busy: dict[str, int] = {}
+        self._lines: dict[tuple[bool, str], Line] = {}
+        self._running: set[Batch] = set()
+        self._news: deque[tuple[Any, ...]] = deque()
         self._timer_set = False
-        self._open = True
+        self._open = False
+        self._thread = 0
+
+    def open(self) -> None:
+        """Take hints in, from this thread."""
+        self._open, self._thread = True, threading.get_ident()
 
     def put(self, request: HintRequest) -> None:
         """Take in a hint."""
-        if not any(self._waiting.values()):
-            self._since = time.monotonic()
-        queue = self._waiting.setdefault((request.urgent, request.provider), deque())
-        queue.append(request)
+        key = request.urgent, request.provider
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(time.monotonic())
+            if request.urgent:  # soon: with what came in the same answer of the broker
+                self._consumer.call_soon(self.pump)
+        line.requests.append(request)
         worker_state.task_reserved(request)
-        self._event(request, "received", args=repr((request.provider, request.domain)), kwargs="{}")
-        if request.urgent or len(queue) >= BATCH:
+        if self._wants_events:
+            args = repr((request.provider, request.domain))
+            self._event(request, "received", args=args, kwargs="{}")
+        if len(line.requests) == BATCH:
             self.pump()
         else:
             self._set_timer()
@@ -86,85 +88,132 @@ class Batcher:
     def pump(self) -> None:
         """Fill the free slots: urgent hints first, then whoever has the fewest batches running."""
         while (key := self._next()) is not None:
-            queue = self._waiting[key]
-            batch = [queue.popleft() for _ in range(min(BATCH, len(queue)))]
-            if not queue:
-                del self._waiting[key]
-            self._start(key[1], batch)
-        if self._waiting or self._busy:
-            self._set_timer()
+            line = self._lines[key]
+            requests = [line.requests.popleft() for _ in range(min(BATCH, len(line.requests)))]
+            line.since = time.monotonic()
+            if not line.requests:
+                del self._lines[key]
+            self._start(key[1], requests)
+        self._set_timer()
 
     def _next(self) -> tuple[bool, str] | None:
-        slots = self._consumer.pool.limit
-        busy = sum(self._busy.values())
-        ripe = time.monotonic() - self._since >= LINGER
+        if not self._lines or not self._open:
+            return None
+        free = self._free_slots()
+        ripe = time.monotonic() - LINGER
         ready = [
             (urgent, provider)
-            for (urgent, provider), queue in self._waiting.items()
-            if urgent or ripe or len(queue) >= BATCH
+            for (urgent, provider), line in self._lines.items()
+            if free > 0 and (urgent or line.since <= ripe or len(line.requests) >= BATCH)
         ]
-        if not self._open or not ready or busy >= slots:
-            return None
-        return min(ready, key=lambda key: (not key[0], self._busy.get(key[1], 0)))
+        running = [batch.provider for batch in self._running]
+        return min(ready, key=lambda key: (not key[0], running.count(key[1])), default=None)
 
-    def _start(self, provider: str, batch: list[HintRequest]) -> None:
-        self._busy[provider] = self._busy.get(provider, 0) + 1
-        hints = [(request.id, request.domain) for request in batch]
-        consumer = self._consumer
+    def _free_slots(self) -> int:
+        return int(self._consumer.pool.num_processes) - len(self._running)
 
-        def accepted(pid: int, started: float) -> None:
-            consumer.call_soon(self._accepted, batch, pid)
-
-        def done(reports: list[Report] | None) -> None:
-            consumer.call_soon(self._done, provider, batch, reports)
-
-        consumer.pool.apply_async(
+    def _start(self, provider: str, requests: list[HintRequest]) -> None:
+        revoked = self._consumer.controller.state.revoked
+        for request in [r for r in requests if r.id in revoked]:
+            requests.remove(request)
+            self._drop(request)
+        if not requests:
+            return
+        batch = Batch(provider, requests, self._consumer.connection)
+        self._running.add(batch)
+        self._consumer.pool.apply_async(
             run_batch,
-            (provider, hints),
-            accept_callback=accepted,
-            callback=done,
-            error_callback=lambda error: done(None),
+            (provider, [(request.id, request.domain) for request in requests]),
+            accept_callback=lambda pid, at: self._tell(self._accepted, batch, pid),
+            callback=lambda reports: self._tell(self._done, batch, reports),
+            error_callback=lambda error: self._tell(self._done, batch, None),
         )
 
-    def _accepted(self, batch: list[HintRequest], pid: int) -> None:
-        now = time.time()
-        for request in batch:
-            request.time_start, request.worker_pid = now, pid
-            worker_state.task_accepted(request)
+    def _tell(self, *news: Any) -> None:
+        """From whatever thread the pool calls. Told in order, which ``call_soon`` does not keep."""
+        self._news.append(news)
+        if threading.get_ident() == self._thread:
+            self._listen()
+        else:
+            self._consumer.call_soon(self._listen)
 
-    def _done(self, provider: str, batch: list[HintRequest], reports: list[Report] | None) -> None:
+    def _listen(self) -> None:
+        while self._news:
+            handle, *arguments = self._news.popleft()
+            handle(*arguments)
+
+    def _accepted(self, batch: Batch, pid: int) -> None:
+        if batch not in self._running:
+            return
+        batch.accepted, batch.started = True, time.time()
+        for request in batch.requests:
+            request.time_start, request.worker_pid = batch.started, pid
+        worker_state.active_requests.update(batch.requests)
+        worker_state.total_count[batch.requests[0].name] += len(batch.requests)
+        worker_state.all_total_count[0] += len(batch.requests)
+
+    def _done(self, batch: Batch, reports: list[Report] | None) -> None:
         """Tell Celery how each hint ended. No reports: the process died, and the ledger knows
         more than we do; its rows are freed by the janitor.
         """
-        self._busy[provider] -= 1
-        if not self._busy[provider]:
-            del self._busy[provider]
+        if batch not in self._running:
+            return
+        self._running.remove(batch)
         if reports is None:
-            reports = [Report(r.id, Fate.FAILED, "the worker process died") for r in batch]
-        for request, report in zip(batch, reports, strict=True):
-            self._finish(request, report)
+            reports = [Report(r.id, Fate.FAILED, "the worker process died") for r in batch.requests]
+        for request in batch.requests:
+            worker_state.task_ready(request)
+        if self._wants_events:
+            runtime = time.time() - batch.started
+            for request, report in zip(batch.requests, reports, strict=True):
+                self._report(request, report, runtime)
+        if batch.connection is self._consumer.connection:  # nobody waits for the acks of another
+            for request in batch.requests:
+                self._ack(request.message)
         self.pump()
 
-    def _finish(self, request: HintRequest, report: Report) -> None:
-        worker_state.task_ready(request, successful=report.fate is Fate.SENT)
-        request.message.ack_log_error(logger, self._consumer.connection_errors)
+    def drop(self, message: Any, id_: str) -> None:
+        """A hint that was revoked, or came too late."""
+        self._ack(message)
+        if self._wants_events:
+            self._send("revoked", id_, terminated=False, signum=None, expired=is_expired(message))
+
+    def _drop(self, request: HintRequest) -> None:
+        worker_state.task_ready(request)
+        self.drop(request.message, request.id)
+
+    def _ack(self, message: Any) -> None:
+        message.ack_log_error(logger, self._consumer.connection_errors)
+
+    def _report(self, request: HintRequest, report: Report, runtime: float) -> None:
         match report.fate:
             case Fate.SENT:
-                runtime = time.time() - (request.time_start or time.time())
                 self._event(request, "succeeded", result=report.text, runtime=runtime)
             case Fate.LATER:
                 self._event(request, "retried", exception=report.text, traceback="")
             case Fate.FAILED:
                 self._event(request, "failed", exception=report.text, traceback="")
 
-    def _event(self, request: HintRequest, kind: str, **fields: Any) -> None:
-        """Celery's dispatcher groups these: one message to the broker for many events."""
+    @property
+    def _wants_events(self) -> bool:
+        """Whether the worker runs with ``-E``."""
         dispatcher = self._consumer.event_dispatcher
-        if dispatcher and dispatcher.enabled:
-            dispatcher.send(f"task-{kind}", uuid=request.id, name=request.name, **fields)
+        return bool(
+            dispatcher
+            and dispatcher.enabled
+            and (not dispatcher.groups or "task" in dispatcher.groups)
+        )
+
+    def _event(self, request: HintRequest, kind: str, **fields: Any) -> None:
+        self._send(kind, request.id, name=request.name, **fields)
+
+    def _send(self, kind: str, id_: str, **fields: Any) -> None:
+        """Celery's dispatcher groups these: one message to the broker for many events."""
+        self._consumer.event_dispatcher.send(f"task-{kind}", uuid=id_, **fields)
 
     def _set_timer(self) -> None:
-        if not self._timer_set:
+        """For the hints that wait for company. Those that wait for a slot are woken by its end."""
+        if self._lines and not self._timer_set and self._open and self._free_slots() > 0:
             self._timer_set = True
             self._consumer.timer.call_after(LINGER, self._on_timer)
 
@@ -173,10 +222,16 @@ class Batcher:
         self.pump()
 
     def close(self) -> list[str]:
-        """Take no more; the ids of the hints that no slot has."""
+        """Take no more; the ids of the hints that no slot has.
+
+        A lost connection makes Celery's pool forget the batches that no process had accepted.
+        """
         self._open = False
-        left = [request for queue in self._waiting.values() for request in queue]
-        self._waiting.clear()
+        forgotten = [b for b in self._running if not b.accepted]
+        self._running.difference_update(forgotten)
+        left = [request for line in self._lines.values() for request in line.requests]
+        left += [request for batch in forgotten for request in batch.requests]
+        self._lines.clear()
         for request in left:
             worker_state.task_ready(request)
         return [request.id for request in left]
@@ -184,24 +239,16 @@ class Batcher:
 
 def strategy(task: Any, app: Any, consumer: Any) -> Any:
     """What Celery calls for each connection: returns the handler of received messages."""
-    batcher = consumer.mailer_batcher = Batcher(consumer)
+    batcher = consumer.mailer_batcher
+    batcher.open()
     revoked = consumer.controller.state.revoked
+    hostname = consumer.hostname
 
     def receive(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any) -> None:
-        id_ = message.headers["id"]
-        if id_ in revoked:
-            message.ack_log_error(logger, consumer.connection_errors)
+        request = read(message, task, hostname)
+        if request.id in revoked or is_expired(message):
+            batcher.drop(message, request.id)
             return
-        (provider, domain), _, _ = message.payload
-        request = HintRequest(
-            id=id_,
-            name=task.name,
-            provider=provider,
-            domain=domain,
-            urgent=message.delivery_info.get("routing_key") == URGENT,
-            message=message,
-            hostname=consumer.hostname,
-        )
         for callback in callbacks or ():
             callback(request)
         batcher.put(request)
@@ -216,18 +263,16 @@ class BatchingStep(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        consumer.mailer_batcher = None
+        consumer.mailer_batcher = Batcher(consumer)
 
     def start(self, consumer: Any) -> None:
-        """Nothing to start: Celery makes the strategy."""
+        """Nothing to start: Celery asks for the strategy."""
 
     def stop(self, consumer: Any) -> None:
         """Called on a warm shutdown, and before each reconnect."""
-        batcher = consumer.mailer_batcher
-        if batcher is None:
+        left = consumer.mailer_batcher.close()
+        if not left:
             return
-        left = batcher.close()
-        consumer.mailer_batcher = None
         database = Database(Settings.load().database, connections=1)
         try:
             deliveries.give_back(database, [(id_, 0.0) for id_ in left])
