@@ -4,9 +4,9 @@ Every change of state is one conditional statement of ``queries.sql`` for a whol
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -17,20 +17,22 @@ from mailer.schema import State, campaigns, deliveries
 # A queued row whose hint brought no worker within this many seconds is due again. Hints wait in
 # the broker for seconds (the window holds seconds of work), so a minute means that they are lost.
 PATIENCE = 60.0
-# Workers beat every 5 s; one that missed four beats is taken for dead (the promise is 30 s).
-SILENCE = 20.0
+# When a worker dies, or the broker forgets, the hints that are left get this many seconds.
+HURRY = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """A row that the feeder took for the broker. ``domain``: the recipient's, an A-label."""
+class Reserved(NamedTuple):
+    """A row that the feeder took for the broker. ``domain``: the recipient's, an A-label.
 
-    id: uuid.UUID
+    ``alone``: a worker died with it before, so it must not take others with it.
+    """
+
+    id: str
     domain: str
+    alone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A delivery that this worker alone may send now. ``age``: seconds since its first attempt."""
 
     id: uuid.UUID
@@ -71,7 +73,7 @@ def reserve(
     rows = connection.exec_driver_sql(
         sql("reserve"), {"campaign": campaign, "limit": limit, "patience": patience}
     )
-    return [Reserved(*row) for row in rows]
+    return [Reserved._make(row) for row in rows]
 
 
 def claim(database: Database, ids: Sequence[str], worker: uuid.UUID, provider: str) -> list[Claim]:
@@ -82,22 +84,18 @@ def claim(database: Database, ids: Sequence[str], worker: uuid.UUID, provider: s
     values = {"ids": list(ids), "worker": worker, "provider": provider}
     with database.begin() as connection:
         rows = connection.exec_driver_sql(sql("claim"), values).all()
+    # By place: looking each column up by its name costs 20 µs a row, a tenth of a message.
     return [
         Claim(
-            id=row.id,
-            campaign_id=row.campaign_id,
-            email=row.email,
-            attempt=row.attempts,
-            variables=row.variables,
-            attachments=tuple(tuple(a) for a in row.attachments or ()),
-            age=row.age,
-            on_doubt=row.on_doubt,
-            message=bytes(row.message),
-            message_id=message_id(row.id, row.campaign_id, row.single, row.message_id_domain),
+            id_, campaign, email, attempt, variables, tuple(map(tuple, files or ())), age, on_doubt,
+            bytes(message), message_id(id_, campaign, single, domain),
         )
-        for row in rows
-        if row.state == State.SENDING
-    ]
+        for (
+            id_, state, campaign, email, attempt, variables, files, age,
+            message, single, domain, on_doubt,
+        ) in rows
+        if state == "sending"
+    ]  # fmt: skip
 
 
 class Attempt(Protocol):
@@ -128,22 +126,37 @@ def record(database: Database, outcomes: Sequence[tuple[Attempt, Outcome]]) -> N
         )
 
 
-def release(database: Database, ids: Sequence[str | uuid.UUID], worker: uuid.UUID) -> None:
-    """Make claims of ``worker`` that never reached the wire due again."""
+def unclaim(database: Database, ids: Sequence[str], worker: uuid.UUID) -> None:
+    """Make due again what ``worker`` may have claimed or not: it did not hear of the commit."""
     with database.begin() as connection:
-        connection.exec_driver_sql(sql("release"), {"ids": list(ids), "worker": worker})
+        connection.exec_driver_sql(sql("unclaim"), {"ids": list(ids), "worker": worker})
+
+
+def release(database: Database, attempts: Mapping[uuid.UUID, int], worker: uuid.UUID) -> None:
+    """Make attempts of a dead worker that never reached the wire due again."""
+    _settle_attempts(database, "release", attempts, worker)
+
+
+def doubt(database: Database, attempts: Mapping[uuid.UUID, int], worker: uuid.UUID) -> None:
+    """Settle attempts of a dead worker whose outcome nobody knows, as their campaigns say."""
+    _settle_attempts(database, "doubt", attempts, worker)
+
+
+def _settle_attempts(
+    database: Database, query: str, attempts: Mapping[uuid.UUID, int], worker: uuid.UUID
+) -> None:
+    if attempts:
+        ids, numbers = list(attempts), list(attempts.values())
+        with database.begin() as connection:
+            connection.exec_driver_sql(
+                sql(query), {"ids": ids, "attempts": numbers, "worker": worker}
+            )
 
 
 def release_rest(database: Database, worker: uuid.UUID) -> None:
     """Make due again what a dead worker still holds, once its journal was replayed."""
     with database.begin() as connection:
         connection.exec_driver_sql(sql("release_rest"), {"worker": worker})
-
-
-def doubt(database: Database, ids: Sequence[uuid.UUID], worker: uuid.UUID) -> None:
-    """Settle claims of a dead worker whose outcome nobody knows, as their campaigns say."""
-    with database.begin() as connection:
-        connection.exec_driver_sql(sql("doubt"), {"ids": list(ids), "worker": worker})
 
 
 def give_back(database: Database, waits: Iterable[tuple[str, float]]) -> None:
@@ -156,12 +169,20 @@ def give_back(database: Database, waits: Iterable[tuple[str, float]]) -> None:
             )
 
 
+def hurry(connection: sa.Connection, wait: float) -> int:
+    """Some hints are lost: make due again what is not claimed within ``wait`` seconds.
+
+    Returns how many rows were queued.
+    """
+    return connection.exec_driver_sql(sql("hurry"), {"wait": wait}).rowcount
+
+
 def free_lost_hints(connection: sa.Connection) -> int:
     """Make due again what was queued and never claimed. Returns how many."""
     return connection.exec_driver_sql(sql("free_lost_hints")).rowcount
 
 
-def free_silent_workers(connection: sa.Connection, silence: float = SILENCE) -> int:
+def free_silent_workers(connection: sa.Connection, silence: float) -> int:
     """Settle the claims of workers not seen for ``silence`` seconds. Returns how many."""
     return connection.exec_driver_sql(sql("free_silent_workers"), {"silence": silence}).rowcount
 
@@ -181,6 +202,15 @@ def retry(connection: sa.Connection, campaign: uuid.UUID, states: Iterable[State
     """Make ended deliveries of these states due again. Returns how many."""
     return connection.exec_driver_sql(
         sql("retry"), {"campaign": campaign, "states": [s.value for s in states]}
+    ).rowcount
+
+
+def settle(
+    connection: sa.Connection, campaign: uuid.UUID, target: State, delivery: uuid.UUID | None
+) -> int:
+    """Move one delivery in doubt, or all of a campaign, to ``target``. Returns how many."""
+    return connection.exec_driver_sql(
+        sql("settle"), {"campaign": campaign, "state": target.value, "delivery": delivery}
     ).rowcount
 
 

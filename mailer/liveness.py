@@ -12,6 +12,7 @@ from mailer.db import Database
 from mailer.schema import workers
 
 BEAT = 5.0  # seconds between two beats
+SILENCE = 20.0  # one that missed four beats is taken for dead
 
 
 def beat(database: Database, worker: uuid.UUID, name: str) -> None:
@@ -29,7 +30,7 @@ def leave(database: Database, worker: uuid.UUID) -> None:
         connection.execute(sa.delete(workers).where(workers.c.id == worker))
 
 
-def alive(database: Database, silence: float = 20.0) -> list[str]:
+def alive(database: Database, silence: float = SILENCE) -> list[str]:
     """The names of the worker processes seen lately."""
     with database.begin() as connection:
         return list(connection.scalars(sa.select(workers.c.name).where(~_silent(silence))))
@@ -39,6 +40,9 @@ def _silent(seconds: float) -> sa.ColumnElement[bool]:
     return workers.c.seen_at < sa.func.now() - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
 
 
-def forget_silent(connection: sa.Connection, silence: float = 3600) -> None:
-    """Drop workers not seen for an hour: their claims were freed long ago."""
-    connection.execute(sa.delete(workers).where(_silent(silence)))
+def forget_silent(connection: sa.Connection, silence: float = SILENCE) -> int:
+    """Drop workers that have gone silent; one that still lives comes back with its next beat.
+
+    Returns how many.
+    """
+    return connection.execute(sa.delete(workers).where(_silent(silence))).rowcount

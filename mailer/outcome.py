@@ -1,15 +1,14 @@
 """From what a server said to what becomes of the delivery. Plain decisions, no I/O."""
 
 import random
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailer.schema import State
 from mailer.settings import RetrySettings
 from mailer.smtp import Kind, Verdict
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The state a delivery moves to. ``wait``: seconds until the next attempt, for ``PENDING``."""
 
     state: State

@@ -14,7 +14,7 @@ WITH due AS MATERIALIZED (
 UPDATE deliveries d
 SET state = 'queued', changed_at = now(), due_at = now() + make_interval(secs => %(patience)s)
 FROM due WHERE d.id = due.id
-RETURNING d.id, split_part(d.address, '@', 2)
+RETURNING d.id::text, split_part(d.address, '@', 2), d.crashes > 0
 
 -- name: claim
 -- A worker takes the deliveries that its hints name. Only queued rows are taken, so a hint that
@@ -62,26 +62,41 @@ FROM unnest(
 ) AS r(id, attempt, state, code, enhanced_code, reply, wait)
 WHERE d.id = r.id AND d.attempts = r.attempt AND d.state IN ('sending', 'in_doubt')
 
--- name: release
--- Claims of one worker that never reached the wire: the claim's commit was not heard of, or the
--- journal of the dead worker says so, perhaps after they were taken to be in doubt.
+-- name: unclaim
+-- Claims whose commit was not heard of, so that nothing of them is on the wire.
 UPDATE deliveries SET state = 'pending', due_at = now(), changed_at = now()
-WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND state IN ('sending', 'in_doubt')
+WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s AND state = 'sending'
+
+-- name: release
+-- Claims of a dead worker that never reached the wire: its journal says so, perhaps after they
+-- were taken to be in doubt. One of them may have killed it; three deaths are enough.
+UPDATE deliveries d
+SET state = CASE WHEN d.crashes >= 2 THEN 'failed' ELSE 'pending' END,
+  crashes = d.crashes + 1, changed_at = now(),
+  due_at = CASE WHEN d.crashes < 2 THEN now() END,
+  reply = CASE WHEN d.crashes >= 2 THEN 'its worker broke down three times while sending it' END
+FROM unnest(%(ids)s::uuid[], %(attempts)s::smallint[]) AS r(id, attempt)
+WHERE d.id = r.id AND d.attempts = r.attempt AND d.worker = %(worker)s
+  AND d.state IN ('sending', 'in_doubt')
 
 -- name: release_rest
--- What a dead worker claimed without noting it in its journal, which it does before it sends.
+-- What a dead worker claimed without noting it in its journal, which it does before it renders.
 UPDATE deliveries SET state = 'pending', due_at = now(), changed_at = now()
 WHERE worker = %(worker)s AND state = 'sending'
 
 -- name: doubt
 -- The final dot went out and nobody knows the answer: the campaign's policy decides.
 UPDATE deliveries d
-SET state = CASE c.on_doubt WHEN 'resend' THEN 'pending' ELSE 'in_doubt' END,
-  due_at = CASE c.on_doubt WHEN 'resend' THEN now() END,
-  changed_at = now(), reply = 'the worker was killed between the message and the answer'
-FROM campaigns c
-WHERE d.id = ANY(%(ids)s::uuid[]) AND d.worker = %(worker)s AND d.state = 'sending'
-  AND c.id = d.campaign_id
+SET state = CASE WHEN c.on_doubt = 'hold' THEN 'in_doubt'
+    WHEN d.crashes >= 2 THEN 'failed' ELSE 'pending' END,
+  crashes = d.crashes + 1, changed_at = now(),
+  due_at = CASE WHEN c.on_doubt = 'resend' AND d.crashes < 2 THEN now() END,
+  reply = CASE WHEN c.on_doubt = 'resend' AND d.crashes >= 2
+    THEN 'its worker broke down three times while sending it'
+    ELSE 'its worker died between the message and the answer' END
+FROM campaigns c, unnest(%(ids)s::uuid[], %(attempts)s::smallint[]) AS r(id, attempt)
+WHERE d.id = r.id AND d.attempts = r.attempt AND d.worker = %(worker)s
+  AND d.state = 'sending' AND c.id = d.campaign_id
 
 -- name: give_back
 -- Hints that a worker will not use now: their rows are due again after their wait.
@@ -90,8 +105,14 @@ SET state = 'pending', changed_at = now(), due_at = now() + make_interval(secs =
 FROM unnest(%(ids)s::uuid[], %(waits)s::float8[]) AS r(id, wait)
 WHERE d.id = r.id AND d.state = 'queued'
 
+-- name: hurry
+-- Some hints are lost, and nobody knows which: what is queued now and not claimed within the wait
+-- is due again. A hint that was not lost after all then comes twice, which does no harm.
+UPDATE deliveries SET due_at = now() + make_interval(secs => %(wait)s)
+WHERE state = 'queued' AND due_at > now() + make_interval(secs => %(wait)s)
+
 -- name: free_lost_hints
--- Hints that nobody answered in time (a broker that lost its memory): due again.
+-- Hints that nobody answered in time: due again.
 WITH lost AS MATERIALIZED (
   SELECT id FROM deliveries
   WHERE state = 'queued' AND due_at < now()
@@ -102,19 +123,23 @@ FROM lost WHERE d.id = lost.id
 
 -- name: free_silent_workers
 -- Claims of workers that have gone silent. Whether the final dot went out is unknown: the
--- campaign's policy decides.
+-- campaign's policy decides. A ledger that was away itself heard nobody: all get their time anew.
 WITH orphans AS MATERIALIZED (
-  SELECT d.id, CASE c.on_doubt WHEN 'resend' THEN 'pending' ELSE 'in_doubt' END AS state
+  SELECT d.id, CASE WHEN c.on_doubt = 'hold' THEN 'in_doubt'
+    WHEN d.crashes >= 2 THEN 'failed' ELSE 'pending' END AS state
   FROM deliveries d
   JOIN campaigns c ON c.id = d.campaign_id
   LEFT JOIN workers w ON w.id = d.worker
   WHERE d.state = 'sending'
+    AND pg_postmaster_start_time() < now() - make_interval(secs => %(silence)s)
     AND (w.id IS NULL OR w.seen_at < now() - make_interval(secs => %(silence)s))
   LIMIT 10000 FOR UPDATE OF d SKIP LOCKED
 )
 UPDATE deliveries d
-SET state = o.state, changed_at = now(), due_at = CASE o.state WHEN 'pending' THEN now() END,
-  reply = 'the worker died or lost the ledger before the outcome was recorded'
+SET state = o.state, crashes = d.crashes + 1, changed_at = now(),
+  due_at = CASE o.state WHEN 'pending' THEN now() END,
+  reply = CASE o.state WHEN 'failed' THEN 'its worker broke down three times while sending it'
+    ELSE 'its worker died or lost the ledger before the outcome was recorded' END
 FROM orphans o WHERE d.id = o.id
 
 -- name: drop_cancelled
@@ -152,8 +177,18 @@ FROM queued WHERE d.id = queued.id
 -- An operator sends what ended otherwise once more; attempts start anew but keep counting, since
 -- the attempt number fences late outcomes off.
 UPDATE deliveries
-SET state = 'pending', due_at = now(), changed_at = now(), first_attempt_at = NULL
+SET state = 'pending', due_at = now(), changed_at = now(), first_attempt_at = NULL, crashes = 0
 WHERE campaign_id = %(campaign)s AND state = ANY(%(states)s)
+
+-- name: settle
+-- An operator has found out what became of deliveries in doubt, or wants them sent anyhow.
+UPDATE deliveries
+SET state = %(state)s, changed_at = now(), crashes = 0,
+  due_at = CASE %(state)s WHEN 'pending' THEN now() END,
+  first_attempt_at = CASE %(state)s WHEN 'pending' THEN NULL ELSE first_attempt_at END,
+  reply = CASE %(state)s WHEN 'pending' THEN reply ELSE 'settled by an operator' END
+WHERE campaign_id = %(campaign)s AND state = 'in_doubt'
+  AND (%(delivery)s::uuid IS NULL OR id = %(delivery)s)
 
 -- name: fold_counts
 -- Old differences are added up, so that progress() reads a few rows, whatever was sent. The last
@@ -214,19 +249,23 @@ RETURNING id
 -- name: stage
 -- Where recipients land before they become deliveries; gone with the transaction.
 CREATE TEMPORARY TABLE staged (
-  line integer, email text, address text, variables jsonb, attachments jsonb
+  line integer, email text, address text COLLATE "C", variables jsonb, attachments jsonb
 ) ON COMMIT DROP
 
 -- name: deliver_staged
--- One delivery for each address; a second row with the same address makes none.
+-- One delivery for each address; a second row with the same address makes none. In the order of
+-- the addresses, so that the unique index only grows at its end: half the cost of the file's order
+-- with ON CONFLICT (11 instead of 22 us a row, 200,000 rows).
 INSERT INTO deliveries (campaign_id, state, due_at, email, address, variables, attachments)
 SELECT %(campaign)s,
   CASE WHEN s.address IS NULL THEN 'pending' ELSE 'suppressed' END,
   CASE WHEN s.address IS NULL THEN now() END,
   r.email, r.address, r.variables, r.attachments
-FROM staged r LEFT JOIN suppressions s ON s.address = r.address
-ORDER BY r.line
-ON CONFLICT DO NOTHING
+FROM (
+  SELECT *, row_number() OVER (PARTITION BY address ORDER BY line) AS nth FROM staged
+) AS r LEFT JOIN suppressions s ON s.address = r.address
+WHERE r.nth = 1
+ORDER BY r.address
 
 -- name: doubled
 -- The rows that made no delivery, with the line that did.

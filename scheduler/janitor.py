@@ -14,8 +14,9 @@ def clean(database: Database) -> None:
     with database.begin() as connection:
         hints = deliveries.free_lost_hints(connection)
     with database.begin() as connection:
-        claims = deliveries.free_silent_workers(connection)
-        liveness.forget_silent(connection)
+        claims = deliveries.free_silent_workers(connection, liveness.SILENCE)
+        if liveness.forget_silent(connection):
+            deliveries.hurry(connection, deliveries.HURRY)  # hints in its hands died with it
     if hints or claims:
         logger.warning("freed %d lost hints and %d claims of silent workers", hints, claims)
     drop_leftovers(database)

@@ -3,8 +3,9 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from typing import NamedTuple
 
 from mailer import deliveries
 from mailer.campaigns.content import load_contents
@@ -13,14 +14,13 @@ from mailer.deliveries import Claim
 from mailer.errors import InputError, UnavailableError
 from mailer.outcome import Outcome, decide, failed
 from mailer.schema import State
-from mailer.smtp import Transaction
+from mailer.smtp import Kind, Transaction, Verdict
 from workers import runtime
 from workers.journal import Batch, Noted
+from workers.replay import settle
 from workers.runtime import Runtime
 
 logger = logging.getLogger(__name__)
-# While the limiter or the ledger cannot be asked, hints go back for this many seconds.
-OUTAGE_WAIT = 5.0
 
 
 class Fate(StrEnum):
@@ -32,8 +32,7 @@ class Fate(StrEnum):
     DROPPED = "dropped"  # the delivery moved on, or may not go yet
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What became of one hint. ``text``: reply code and text, never an address."""
 
     id: str
@@ -58,18 +57,12 @@ def run(provider: str, hints: Sequence[tuple[str, str]]) -> list[Report]:
         hints: (delivery id, recipient's domain) each.
     """
     try:
-        worker = runtime.current()
-        granted = _take(worker, provider, hints)
-        claims = _claim(worker, provider, granted)
-    except UnavailableError as error:
-        logger.warning("nothing is sent: %s", error)
-        return [Report(id_, Fate.DROPPED) for id_, _ in hints]
-    if not claims:
-        return _reports(hints, [])
-    notes = worker.journal.batch(claims)
-    outcomes = _send(worker, provider, claims, notes)
-    keep_trying(lambda: deliveries.record(worker.database, outcomes), stop=lambda: worker.ended)
-    notes.close()
+        worker = keep_trying(runtime.current, stop=runtime.out_of_time)
+        with worker.hold(_take(worker, provider, hints)) as ids:
+            outcomes = _deliver(worker, provider, ids)
+    except UnavailableError as error:  # we are to stop while something is away
+        logger.warning("%d hints are left to other workers: %s", len(hints), error)
+        outcomes = []
     return _reports(hints, outcomes)
 
 
@@ -81,15 +74,36 @@ def _take(worker: Runtime, provider: str, hints: Sequence[tuple[str, str]]) -> l
     granted: list[str] = []
     held: list[tuple[str, float]] = []
     for destination, ids in groups.items():
-        try:
-            grant = worker.limiter.take(provider, destination, len(ids))
-        except UnavailableError:
-            deliveries.give_back(worker.database, [(id_, OUTAGE_WAIT) for id_, _ in hints])
-            raise
+        take = partial(worker.limiter.take, provider, destination, len(ids))
+        grant = keep_trying(take, stop=runtime.out_of_time)
         granted += ids[: grant.granted]
         held += [(id_, grant.wait) for id_ in ids[grant.granted :]]
-    deliveries.give_back(worker.database, held)
+    _give_back(worker, held)
     return granted
+
+
+def _give_back(worker: Runtime, waits: Sequence[tuple[str, float]]) -> None:
+    keep_trying(lambda: deliveries.give_back(worker.database, waits), stop=runtime.out_of_time)
+
+
+def _deliver(worker: Runtime, provider: str, ids: Sequence[str]) -> list[tuple[Claim, Outcome]]:
+    """Claim, send, record. Whatever breaks off in between is settled as the notes say."""
+    claims = _claim(worker, provider, ids)
+    if not claims:
+        return []
+    notes = worker.journal.batch(claims)
+    try:
+        outcomes = _send(worker, provider, claims, notes)
+        keep_trying(lambda: deliveries.record(worker.database, outcomes), stop=runtime.out_of_time)
+    except Exception:
+        keep_trying(
+            lambda: settle(worker.database, worker.id, notes.read(), worker.settings.retry),
+            stop=runtime.out_of_time,
+        )
+        notes.close()
+        raise
+    notes.close()
+    return outcomes
 
 
 def _claim(worker: Runtime, provider: str, ids: Sequence[str]) -> list[Claim]:
@@ -98,10 +112,10 @@ def _claim(worker: Runtime, provider: str, ids: Sequence[str]) -> list[Claim]:
     except UnavailableError:
         # The claim may have been committed all the same. Nothing of it is on the wire.
         keep_trying(
-            lambda: deliveries.release(worker.database, ids, worker.id),
-            stop=lambda: worker.ended,
+            lambda: deliveries.unclaim(worker.database, ids, worker.id), stop=runtime.out_of_time
         )
-        raise
+        _give_back(worker, [(id_, 0.0) for id_ in ids])
+        return []
 
 
 def _send(
@@ -109,7 +123,7 @@ def _send(
 ) -> list[tuple[Claim, Outcome]]:
     outcomes: list[tuple[Claim, Outcome]] = []
     ready: list[tuple[Claim, Transaction]] = []
-    contents = _contents(worker, claims)
+    contents = keep_trying(lambda: _contents(worker, claims), stop=runtime.out_of_time)
     for claim in claims:
         try:
             ready.append((claim, _render(worker, claim, contents, notes)))
@@ -117,15 +131,20 @@ def _send(
             outcomes.append((claim, failed(str(error))))
     verdicts = worker.send(provider, [transaction for _, transaction in ready])
     for (claim, _), verdict in zip(ready, verdicts, strict=True):
-        outcome = decide(
-            verdict,
-            attempt=claim.attempt,
-            age=claim.age,
-            on_doubt=claim.on_doubt,
-            retry=worker.settings.retry,
-        )
-        outcomes.append((claim, outcome))
+        outcomes.append((claim, _outcome(worker, claim, verdict)))
     return outcomes
+
+
+def _outcome(worker: Runtime, claim: Claim, verdict: Verdict) -> Outcome:
+    if runtime.finishing() and verdict.kind is Kind.LATER and verdict.code is None:
+        return Outcome(State.PENDING, reply="the worker was stopped")  # not the server's fault
+    return decide(
+        verdict,
+        attempt=claim.attempt,
+        age=claim.age,
+        on_doubt=claim.on_doubt,
+        retry=worker.settings.retry,
+    )
 
 
 def _contents(worker: Runtime, claims: Sequence[Claim]) -> dict[str, bytes]:

@@ -4,25 +4,30 @@ One folder a process, ``STATE_DIR/journals/WORKER/``, with a lock that dies with
 file for each batch in flight:
 
     claimed <id> <attempt> …      written before anything of the batch goes out
-    dot <id>                      written before the bytes that complete a message go out
-    reply <id> <verdict as JSON>  written when the server has answered
+    --.-…                         one mark for each of them: a dot before the bytes that complete
+                                  its message go out
+    reply <id> <verdict as JSON>  added when the server has answered
 
 A file is removed once the batch is in the ledger. Written without fsync: the journal guards
 against a killed process, and what was written survives in the page cache. Each note is one
-``write`` of about 2 µs; a note cut off by a full disk is ignored when it is read.
+``write`` of about 2 µs. A full disk cannot swallow a mark, since its place is there beforehand; a
+reply that finds no room is missing, so that its message is in doubt if the process dies now.
 """
 
+import errno
 import fcntl
 import itertools
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
 from mailer.deliveries import Claim
+from mailer.errors import UnavailableError
 from mailer.smtp import Kind, Phase, Verdict
 
 
@@ -38,26 +43,42 @@ class Batch:
     """The notes on one batch, from its claim to its record in the ledger."""
 
     def __init__(self, path: Path, claims: Sequence[Claim]) -> None:
+        head = "claimed " + " ".join(f"{c.id.hex} {c.attempt}" for c in claims) + "\n"
+        self._marks = {c.id: len(head) + place for place, c in enumerate(claims)}
         self._path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self._write("claimed " + " ".join(f"{c.id.hex} {c.attempt}" for c in claims))
+        self._end = 0
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            self._add(f"{head}{'-' * len(claims)}\n")
+        except OSError:
+            self.close()
+            raise
 
     def before_dot(self, claim: Claim) -> None:
         """The message is about to be completed on the wire."""
-        self._write(f"dot {claim.id.hex}")
+        os.pwrite(self._file, b".", self._marks[claim.id])
 
     def after_reply(self, claim: Claim, verdict: Verdict) -> None:
         """The server has answered, or it is known that it never will."""
         values = (verdict.kind, verdict.phase, verdict.code, verdict.enhanced, verdict.text)
-        self._write(f"reply {claim.id.hex} {orjson.dumps(values).decode()}")
+        with suppress(OSError):
+            self._add(f"reply {claim.id.hex} {orjson.dumps(values).decode()}\n")
+
+    def read(self) -> "Notes":
+        """What was noted so far."""
+        return read_batch(self._path)
 
     def close(self) -> None:
         """The ledger has it all: the notes are worth nothing any more."""
         os.close(self._file)
         self._path.unlink()
 
-    def _write(self, line: str) -> None:
-        os.write(self._file, line.encode() + b"\n")
+    def _add(self, text: str) -> None:
+        """The end moves on only when all of it was written: the next note covers half a one."""
+        data = text.encode()
+        if os.pwrite(self._file, data, self._end) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end += len(data)
 
 
 class Observer:
@@ -87,12 +108,24 @@ class Journal:
         self._numbers = itertools.count()
 
     def batch(self, claims: Sequence[Claim]) -> Batch:
-        """Begin the notes on a batch."""
-        return Batch(self._folder / f"{next(self._numbers)}.log", claims)
+        """Begin the notes on a batch.
 
-    def close(self) -> None:
-        """Remove the folder, unless a batch could not be recorded: the next worker replays it."""
-        if not any(self._folder.glob("*.log")):
+        Raises:
+            UnavailableError: they cannot be written; then nothing may be sent.
+        """
+        try:
+            return Batch(self._folder / f"{next(self._numbers)}.log", claims)
+        except OSError as error:
+            raise UnavailableError(f"journal: {error.strerror}") from None
+
+    @property
+    def clean(self) -> bool:
+        """Whether every batch is in the ledger."""
+        return not any(self._folder.glob("*.log"))
+
+    def close(self, *, keep: bool) -> None:
+        """Give up the lock; what is kept is replayed by the next worker."""
+        if not keep:
             remove(self._folder)
         if self._lock is not None:
             os.close(self._lock)
@@ -107,15 +140,20 @@ class Notes:
     verdicts: dict[uuid.UUID, Verdict] = field(default_factory=dict)
 
     @property
-    def unanswered(self) -> list[uuid.UUID]:
-        """The final dot went out, and nobody knows what became of it."""
-        return [id_ for id_ in self.attempts if id_ in self.dots and id_ not in self.verdicts]
+    def answered(self) -> dict[uuid.UUID, Verdict]:
+        """What the server said, where it said something."""
+        return {id_: v for id_, v in self.verdicts.items() if v.kind is not Kind.IN_DOUBT}
 
     @property
-    def untouched(self) -> list[uuid.UUID]:
-        """Never completed on the wire."""
-        known = self.dots | self.verdicts.keys()
-        return [id_ for id_ in self.attempts if id_ not in known]
+    def unknown(self) -> dict[uuid.UUID, int]:
+        """The attempts whose final dot went out, and nobody knows what became of it."""
+        answered = self.answered
+        return {i: n for i, n in self.attempts.items() if i in self.dots and i not in answered}
+
+    @property
+    def untouched(self) -> dict[uuid.UUID, int]:
+        """The attempts that were never completed on the wire."""
+        return {i: n for i, n in self.attempts.items() if i not in self.dots}
 
 
 def orphans(state_dir: Path) -> Iterator[tuple[uuid.UUID, Path]]:
@@ -134,10 +172,18 @@ def orphans(state_dir: Path) -> Iterator[tuple[uuid.UUID, Path]]:
 def read(folder: Path) -> Iterator[Notes]:
     """The notes on each batch that the process left."""
     for path in sorted(folder.glob("*.log")):
-        notes = Notes()
-        for line in path.read_bytes().split(b"\n")[:-1]:  # after the last newline: cut off
-            _take_in(notes, line.decode())
-        yield notes
+        yield read_batch(path)
+
+
+def read_batch(path: Path) -> Notes:
+    """The notes on one batch."""
+    lines = path.read_bytes().split(b"\n")[:-1]  # after the last newline: cut off
+    if len(lines) < 2:
+        return Notes()  # killed before anything went out
+    words = lines[0].decode().split()[1:]
+    attempts = {uuid.UUID(i): int(n) for i, n in zip(words[::2], words[1::2], strict=True)}
+    dots = {id_ for id_, mark in zip(attempts, lines[1].decode(), strict=True) if mark == "."}
+    return Notes(attempts, dots, dict(map(_reply, lines[2:])))
 
 
 def remove(folder: Path) -> None:
@@ -147,18 +193,10 @@ def remove(folder: Path) -> None:
     folder.rmdir()
 
 
-def _take_in(notes: Notes, line: str) -> None:
-    kind, _, rest = line.partition(" ")
-    if kind == "claimed":
-        words = rest.split()
-        pairs = zip(words[::2], words[1::2], strict=True)
-        notes.attempts = {uuid.UUID(id_): int(attempt) for id_, attempt in pairs}
-    elif kind == "dot":
-        notes.dots.add(uuid.UUID(rest))
-    else:
-        id_, _, values = rest.partition(" ")
-        how, phase, code, enhanced, text = orjson.loads(values)
-        notes.verdicts[uuid.UUID(id_)] = Verdict(Kind(how), Phase(phase), code, enhanced, text)
+def _reply(line: bytes) -> tuple[uuid.UUID, Verdict]:
+    _, id_, values = line.decode().split(" ", 2)
+    how, phase, code, enhanced, text = orjson.loads(values)
+    return uuid.UUID(id_), Verdict(Kind(how), Phase(phase), code, enhanced, text)
 
 
 def _lock(folder: Path) -> int | None:

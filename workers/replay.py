@@ -8,7 +8,6 @@ from mailer import deliveries, liveness
 from mailer.db import Database
 from mailer.outcome import decide
 from mailer.settings import RetrySettings, Settings
-from mailer.smtp import Kind
 from workers import journal
 from workers.journal import Notes
 
@@ -31,30 +30,30 @@ def replay(database: Database, settings: Settings) -> None:
     """
     for worker, folder in journal.orphans(settings.state_dir):
         for notes in journal.read(folder):
-            _settle(database, worker, notes, settings.retry)
+            settle(database, worker, notes, settings.retry)
         deliveries.release_rest(database, worker)
         liveness.leave(database, worker)
+        with database.begin() as connection:  # hints in its hands, or its parent's, died with it
+            deliveries.hurry(connection, deliveries.HURRY)
         journal.remove(folder)
+        logger.warning("freed what the dead worker %s held", worker)
 
 
-def _settle(database: Database, worker: uuid.UUID, notes: Notes, retry: RetrySettings) -> None:
-    known = {id_: v for id_, v in notes.verdicts.items() if v.kind is not Kind.IN_DOUBT}
-    unknown = [*notes.unanswered, *(notes.verdicts.keys() - known.keys())]
-    deliveries.record(
-        database,
-        [
-            (
-                _Attempt(id_, notes.attempts[id_]),
-                decide(verdict, attempt=notes.attempts[id_], age=0.0, on_doubt="hold", retry=retry),
-            )
-            for id_, verdict in known.items()
-        ],
-    )
-    deliveries.doubt(database, unknown, worker)
+def settle(database: Database, worker: uuid.UUID, notes: Notes, retry: RetrySettings) -> None:
+    """Write what the notes on a batch say, and free the rest of it."""
+    outcomes = [
+        (
+            _Attempt(id_, notes.attempts[id_]),
+            decide(verdict, attempt=notes.attempts[id_], age=0.0, on_doubt="hold", retry=retry),
+        )
+        for id_, verdict in notes.answered.items()
+    ]
+    deliveries.record(database, outcomes)
+    deliveries.doubt(database, notes.unknown, worker)
     deliveries.release(database, notes.untouched, worker)
     logger.warning(
-        "replayed the journal of a killed worker: %d answered, %d in doubt, %d not sent",
-        len(known),
-        len(unknown),
+        "a batch broke off: %d answered, %d in doubt, %d not sent",
+        len(outcomes),
+        len(notes.unknown),
         len(notes.untouched),
     )

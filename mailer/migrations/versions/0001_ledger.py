@@ -55,11 +55,12 @@ CREATE TABLE deliveries (
   due_at timestamptz,
   attempts smallint NOT NULL DEFAULT 0,
   code smallint,
+  crashes smallint NOT NULL DEFAULT 0,
   first_attempt_at timestamptz,
   changed_at timestamptz NOT NULL DEFAULT now(),
   worker uuid,
   email text NOT NULL,
-  address text NOT NULL,
+  address text COLLATE "C" NOT NULL,
   provider text,
   enhanced_code text,
   reply text,
@@ -77,7 +78,7 @@ CREATE TABLE delivery_counts (
 );
 CREATE INDEX delivery_counts_by_campaign ON delivery_counts (campaign_id, state);
 CREATE TABLE suppressions (
-  address text PRIMARY KEY,
+  address text COLLATE "C" PRIMARY KEY,
   reason text NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
 );
