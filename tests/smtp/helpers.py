@@ -13,7 +13,7 @@ QUICK = Timeouts(
 def message(number: int, size: int = 0) -> Transaction:
     """The transaction of this number, told apart by a header and by its recipient."""
     content = b"Subject: test\r\nX-Number: %d\r\n\r\nhello\r\n" % number
-    content += b"0123456789abcdef" * 4 * (size // 64) + b"\r\n" * bool(size)
+    content += (b"0123456789abcdef" * 4 + b"\r\n") * (size // 66)
     return Transaction(number, "from@example.com", (f"to{number}@example.net",), content)
 
 
