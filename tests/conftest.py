@@ -7,6 +7,7 @@ that already runs on the machine is touched.
 
 import itertools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -48,13 +49,15 @@ def redis_url(server_folder: Path) -> Iterator[str]:
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A fresh database without any table, for this test alone."""
-    yield from _fresh(postgres_url, "template0")
+    with fresh_database(postgres_url, "template0") as url:
+        yield url
 
 
 @pytest.fixture
 def database_url(postgres_url: str) -> Iterator[str]:
     """A fresh, migrated database for this test alone."""
-    yield from _fresh(postgres_url, _TEMPLATE)
+    with fresh_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -72,7 +75,9 @@ def catcher() -> Iterator[Catcher]:
         yield sink
 
 
-def _fresh(server: str, template: str) -> Iterator[str]:
+@contextmanager
+def fresh_database(server: str, template: str = _TEMPLATE) -> Iterator[str]:
+    """A database of its own, migrated unless ``template`` says otherwise."""
     name = f"test_{next(_numbers)}"
     _run(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield _database(server, name)
