@@ -27,11 +27,15 @@ TEMPLATES = 4096
 
 
 class Hint(NamedTuple):
-    """One task: the delivery's id, the provider to use, the domain of the recipient."""
+    """One task: the delivery's id, the provider to use, the domain of the recipient.
+
+    ``alone``: a worker died with it before; it gets a batch of its own.
+    """
 
     id: str
     provider: str
     domain: str
+    alone: bool = False
 
 
 def make_app(name: str, settings: Settings) -> Celery:

@@ -126,7 +126,7 @@ class Mailer:
     def _publish(self, campaign: uuid.UUID, provider: str) -> None:
         with self.database.begin() as connection:
             reserved = ledger.reserve(connection, campaign, ENVELOPE, URGENT_PATIENCE)
-        hints = [Hint(row.id, provider, row.domain) for row in reserved]
+        hints = [Hint(row.id, provider, row.domain, row.alone) for row in reserved]
         # When the broker went away since it was checked, the rows are queued in the ledger all
         # the same, and the feeder publishes them once they are overdue: nothing is lost.
         with suppress(UnavailableError):

@@ -1,6 +1,7 @@
 """The way to the ledger: one engine a process, errors that a person understands, migrations."""
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from sqlalchemy.exc import (
 from mailer.errors import UnavailableError
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -44,7 +46,15 @@ class Database:
             # A connection that died with a restarted server is replaced before anybody meets it;
             # one round trip a checkout, and a checkout serves a whole batch.
             pool_pre_ping=True,
-            connect_args={"connect_timeout": 10, "application_name": "mailer"},
+            connect_args={
+                "application_name": "mailer",
+                # A server that vanished without a word is noticed after 20 seconds.
+                "connect_timeout": 10,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 2,
+                "tcp_user_timeout": 20_000,
+            },
             json_serializer=dumps,
             json_deserializer=orjson.loads,
         )
@@ -113,18 +123,26 @@ def migrate(url: str) -> None:
 def keep_trying(
     call: Callable[[], T], *, wait: float = 0.5, stop: Callable[[], bool] = lambda: False
 ) -> T:
-    """Call until the database answers; for results that must not be lost to an outage.
+    """Call until what it needs answers; one line when it begins to wait and one when it goes on.
 
     Raises:
         UnavailableError: ``stop()`` became true first.
     """
+    waiting = False
     while True:
         try:
-            return call()
-        except UnavailableError:
+            result = call()
+        except UnavailableError as error:
             if stop():
                 raise
+            if not waiting:
+                logger.warning("waiting: %s", error)
+            waiting = True
             time.sleep(wait)
+        else:
+            if waiting:
+                logger.warning("going on")
+            return result
 
 
 @functools.cache

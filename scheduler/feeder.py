@@ -76,7 +76,7 @@ class Feeder:
     def _release(self, work: Work, provider: str, limit: int) -> int:
         with self._database.begin() as connection:
             reserved = deliveries.reserve(connection, work.campaign, limit)
-        hints = [Hint(row.id, provider, row.domain) for row in reserved]
+        hints = [Hint(row.id, provider, row.domain, row.alone) for row in reserved]
         try:
             self._publisher.publish(hints, urgent=work.urgent)
         except UnavailableError:

@@ -1,10 +1,14 @@
 """The Celery application of the workers: ``celery -A workers worker``, ``… flower``."""
 
 import os
+import signal
+import threading
+from contextlib import suppress
 
 from celery import signals
 
 from mailer.broker import TASK, make_app
+from mailer.errors import MailerError
 from mailer.settings import load_or_exit
 from workers import runtime, transport
 from workers.batching import BATCH, BatchingStep
@@ -24,9 +28,17 @@ app.steps["consumer"].add(BatchingStep)
 
 
 @app.task(name=TASK, bind=True, Strategy="workers.batching:strategy")
-def deliver(task, provider, domain):  # type: ignore[no-untyped-def]
+def deliver(task, provider, domain, alone=False):  # type: ignore[no-untyped-def]
     """One delivery. Its id is the task's; workers run these in batches, see workers.batching."""
     return run(provider, [(task.request.id, domain)])
+
+
+@signals.worker_process_init.connect
+def _prepare(**_: object) -> None:
+    """In each new pool process: be heard of at once, and know how to come to an end."""
+    signal.signal(runtime.FINISH, lambda *_: threading.Thread(target=runtime.finish).start())
+    with suppress(MailerError):  # it is asked for again by the first batch
+        runtime.current()
 
 
 @signals.worker_process_shutdown.connect

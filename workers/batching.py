@@ -6,9 +6,11 @@ worker ends is made due again in the ledger.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +22,7 @@ from mailer import deliveries
 from mailer.db import Database
 from mailer.errors import UnavailableError
 from mailer.settings import Settings
+from workers import runtime
 from workers.deliver import Fate, Report, run_batch
 from workers.hints import HintRequest, is_expired, read
 
@@ -27,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 BATCH = 250  # hints a batch at the most; more gain nothing per message and hold a slot for longer
 LINGER = 0.02  # seconds that an incomplete batch waits for more hints
+
+
+# Urgent or not, the provider, and the id of a hint that goes alone.
+Key = tuple[bool, str, str | None]
 
 
 @dataclass(eq=False, slots=True)
@@ -56,7 +63,7 @@ class Batcher:
 
     def __init__(self, consumer: Any) -> None:
         self._consumer = consumer
-        self._lines: dict[tuple[bool, str], Line] = {}
+        self._lines: dict[Key, Line] = {}
         self._running: set[Batch] = set()
         self._news: deque[tuple[Any, ...]] = deque()
         self._timer_set = False
@@ -69,7 +76,7 @@ class Batcher:
 
     def put(self, request: HintRequest) -> None:
         """Take in a hint."""
-        key = request.urgent, request.provider
+        key = request.urgent, request.provider, request.id if request.alone else None
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line(time.monotonic())
@@ -78,7 +85,7 @@ class Batcher:
         line.requests.append(request)
         worker_state.task_reserved(request)
         if self._wants_events:
-            args = repr((request.provider, request.domain))
+            args = repr((request.provider, request.domain, request.alone))
             self._event(request, "received", args=args, kwargs="{}")
         if len(line.requests) == BATCH:
             self.pump()
@@ -96,15 +103,15 @@ class Batcher:
             self._start(key[1], requests)
         self._set_timer()
 
-    def _next(self) -> tuple[bool, str] | None:
+    def _next(self) -> Key | None:
         if not self._lines or not self._open:
             return None
         free = self._free_slots()
         ripe = time.monotonic() - LINGER
         ready = [
-            (urgent, provider)
-            for (urgent, provider), line in self._lines.items()
-            if free > 0 and (urgent or line.since <= ripe or len(line.requests) >= BATCH)
+            key
+            for key, line in self._lines.items()
+            if free > 0 and (key[0] or line.since <= ripe or len(line.requests) >= BATCH)
         ]
         running = [batch.provider for batch in self._running]
         return min(ready, key=lambda key: (not key[0], running.count(key[1])), default=None)
@@ -271,6 +278,8 @@ class BatchingStep(bootsteps.StartStopStep):  # type: ignore[misc]
     def stop(self, consumer: Any) -> None:
         """Called on a warm shutdown, and before each reconnect."""
         left = consumer.mailer_batcher.close()
+        if worker_state.should_stop is not None:
+            _finish_batches(consumer.pool)
         if not left:
             return
         database = Database(Settings.load().database, connections=1)
@@ -281,3 +290,13 @@ class BatchingStep(bootsteps.StartStopStep):  # type: ignore[misc]
             logger.warning("%d hints could not be given back: %s", len(left), error)
         finally:
             database.close()
+
+
+def _finish_batches(pool: Any) -> None:
+    """Ask the batches that run to come to their end, whichever process they run in."""
+    processes = pool.info.get("processes")
+    if processes is None:  # threads of this process
+        runtime.finish()
+    for pid in processes or ():
+        with suppress(ProcessLookupError):
+            os.kill(pid, runtime.FINISH)

@@ -20,6 +20,7 @@ class HintRequest:
     id: str
     provider: str
     domain: str
+    alone: bool
     urgent: bool
     message: Any
     task: Any
@@ -38,7 +39,7 @@ class HintRequest:
         return {
             "id": self.id,
             "name": self.name,
-            "args": [self.provider, self.domain],
+            "args": [self.provider, self.domain, self.alone],
             "kwargs": {},
             "type": self.name,
             "hostname": self.hostname,
@@ -60,12 +61,12 @@ def read(message: Any, task: Any, hostname: str) -> HintRequest:
         InvalidTaskError: the message does not look like a hint.
     """
     try:
-        (provider, domain), _, _ = orjson.loads(message.body)
+        (provider, domain, alone), _, _ = orjson.loads(message.body)
         id_ = message.headers["id"]
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidTaskError(f"not a hint: {error}") from None
     urgent = message.delivery_info.get("routing_key") == URGENT
-    return HintRequest(id_, provider, domain, urgent, message, task, hostname)
+    return HintRequest(id_, provider, domain, alone, urgent, message, task, hostname)
 
 
 def is_expired(message: Any) -> bool:

@@ -6,6 +6,7 @@ Made at the first batch, so after the fork: nothing of it is shared between proc
 import asyncio
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -34,6 +35,7 @@ from workers.replay import replay
 COMPILED = 32
 CLOSING = 5.0  # seconds for QUIT on all connections at the end
 GRACE = 15.0  # seconds for what is on the wire when the worker is asked to end
+FINISH = signal.SIGUSR2  # from the worker to its processes; Celery uses TERM, INT, QUIT and USR1
 
 logger = logging.getLogger(__name__)
 
