@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +97,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running(command: list[str | Path], env: dict[str, str], port: int, log: Path) -> Iterator[None]:
+def running(
+    command: Sequence[str | Path], env: dict[str, str], port: int, log: Path
+) -> Iterator[None]:
     """A server in the foreground, ended with all its children."""
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -203,8 +205,8 @@ def postfix(folder: Path, authority: trustme.CA) -> Iterator[RealServer]:
         os.chown(folder / name, 61001, 61001)
     _make_queues(folder / "spool")
     _add_user(folder / "etc/sasl/db", env)
-    command = [ROOT / "usr/lib/postfix/sbin/master", "-c", folder / "etc", "-d"]
-    with running(command, env, plain, folder / "output"):
+    master = ROOT / "usr/lib/postfix/sbin/master"
+    with running([master, "-c", folder / "etc", "-d"], env, plain, folder / "output"):
         yield RealServer(plain, implicit, folder / "mail")
 
 
@@ -220,9 +222,12 @@ def _make_queues(spool: Path) -> None:
 
 
 def _add_user(database: Path, env: dict[str, str]) -> None:
-    command = [ROOT / "usr/sbin/saslpasswd2", "-p", "-c", "-f", database]
+    tool = ROOT / "usr/sbin/saslpasswd2"
     subprocess.run(
-        [*command, "-u", "postfix.example", USERNAME], env=env, input=PASSWORD.encode(), check=True
+        [tool, "-p", "-c", "-f", database, "-u", "postfix.example", USERNAME],
+        env=env,
+        input=PASSWORD.encode(),
+        check=True,
     )
     database.chmod(0o644)
 

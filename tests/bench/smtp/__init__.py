@@ -1,0 +1,1 @@
+"""The SMTP engine beside its peers, all against the same sink in the same run."""
