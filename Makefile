@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # What .venv is made with: the first of these that is Python 3.11 or newer and can make one.
 PYTHONS := python3.13 python3.12 python3.11 python3
 USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+BENCHES := $(patsubst tests/bench/%/__main__.py,%,$(wildcard tests/bench/*/__main__.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up test lint format bench pins clean
@@ -34,8 +35,8 @@ format: $(VENV)/installed-dev ## Write the code in the one style
 	$(BIN)/ruff format
 
 bench: $(VENV)/installed-dev ## Measure, with the peers side by side; writes build/bench.json
-	@mkdir -p build
-	@$(BIN)/python -m tests.bench build/bench.json
+	@rm -f build/bench.json
+	@for what in $(BENCHES); do $(BIN)/python -m tests.bench.$$what || exit 1; done
 
 pins: ## Write constraints.txt anew: the newest versions that fit together
 	python3.11 -m venv --clear build/pins
