@@ -19,6 +19,8 @@ from mailer.settings import Settings
 TASK = "mailer.deliver"
 URGENT = "mailer.urgent"
 BULK = "mailer.bulk"
+# Its absence tells that Redis lost its memory, and all hints with it.
+MARK = "mailer:remembers"
 # Hints per round trip to Redis. Larger batches gain nothing (24,000/s at 1,000) and delay the
 # first hint of a batch.
 BATCH = 500
@@ -95,6 +97,29 @@ class Publisher:
             self._run(ask)
         except UnavailableError:
             self._run(ask)
+
+    def remembers(self) -> bool:
+        """Whether the broker kept what was published since ``mark``: a key of ours vanishes with
+        the rest when Redis restarts or is emptied. RabbitMQ keeps its queues.
+
+        Raises:
+            UnavailableError: it does not answer.
+        """
+        return bool(self._on_redis(lambda client: client.exists(MARK)))
+
+    def mark(self) -> None:
+        """Begin to remember. Raises UnavailableError when the broker does not answer."""
+        self._on_redis(lambda client: client.set(MARK, 1))
+
+    def _on_redis(self, ask: Callable[[Any], object]) -> object:
+        answers: list[object] = []
+
+        def use(producer: Any) -> None:
+            client = getattr(producer.channel, "client", None)
+            answers.append(True if client is None else ask(client))
+
+        self._run(use)
+        return answers[0]
 
     def publish(self, hints: Sequence[Hint], *, urgent: bool) -> None:
         """Publish one task for each hint.

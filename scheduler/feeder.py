@@ -1,5 +1,6 @@
 """The feeder: keeps a small window of hints in the broker, whatever the size of the campaigns."""
 
+import logging
 import math
 import uuid
 from collections import defaultdict
@@ -13,6 +14,7 @@ from mailer.errors import UnavailableError
 from mailer.limits import Limiter
 from mailer.settings import Settings
 
+logger = logging.getLogger(__name__)
 # Hints outstanding for one provider: half a second of work at 8,000 messages/s, two ticks and more.
 WINDOW = 4000
 # No more is released than a provider's limits let through in this many seconds.
@@ -47,11 +49,23 @@ class Feeder:
         Raises:
             UnavailableError: the ledger or the broker does not answer.
         """
+        if not self._publisher.remembers():
+            self._republish()
         return sum(
             self._feed_provider(provider, works)
             for provider, works in self._by_provider().items()
             if provider in self._settings.providers
         )
+
+    def _republish(self) -> None:
+        """The broker lost its memory: what is queued is due again. Marked afterwards, so that a
+        feeder that dies in between leaves it to the next; a hint that comes twice does no harm.
+        """
+        with self._database.begin() as connection:
+            lost = deliveries.hurry(connection, 0.0)
+        self._publisher.mark()
+        if lost:
+            logger.warning("the broker has forgotten its hints: %d are published again", lost)
 
     def _by_provider(self) -> dict[str, list[Work]]:
         with self._database.begin() as connection:
