@@ -21,9 +21,9 @@ def suppress(database: Database, emails: Iterable[str], reason: str) -> int:
     addresses = sa.func.unnest(sa.literal(sorted({_address(e) for e in emails}), ARRAY(sa.Text)))
     rows = sa.select(addresses, sa.literal(reason))
     statement = insert(suppressions).from_select(["address", "reason"], rows)
-    statement = statement.on_conflict_do_nothing()
+    new = statement.on_conflict_do_nothing().returning(suppressions.c.address)
     with database.begin() as connection:
-        return connection.execute(statement).rowcount
+        return len(connection.scalars(new).all())
 
 
 def allow(database: Database, email: str) -> bool:

@@ -1,5 +1,12 @@
 """Celery workers: they take hints in batches, claim, render, send and record."""
 
-from workers.app import app
+from importlib import import_module
+from typing import Any
 
-__all__ = ["app"]
+
+def __getattr__(name: str) -> Any:
+    """The application, made when Celery asks for it: importing a module needs no settings."""
+    if name != "app":
+        raise AttributeError(name)
+    globals()["app"] = app = import_module("workers.app").app
+    return app

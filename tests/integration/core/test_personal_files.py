@@ -5,22 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mailer import Attachment, InputError, Mailer, Message, Settings
-
-
-@pytest.fixture
-def mailer(database_url: str, broker_url: str, tmp_path: Path) -> Mailer:
-    return Mailer(
-        Settings.parse(
-            {
-                "database_url": database_url,
-                "broker_url": broker_url,
-                "attachments_dir": str(tmp_path),
-                "providers": {"main": {"host": "127.0.0.1", "tls": "none"}},
-            },
-            {},
-        )
-    )
+from mailer import Attachment, InputError, Mailer, Message
 
 
 def payslips(name: str | None = None) -> Message:
