@@ -1,6 +1,6 @@
-"""Send each person their own payslip, with high priority.
+"""Send each person their own payslip, with high priority: ``python examples/payslips/send.py``.
 
-MAILER_ATTACHMENTS_DIR=examples/payslips/payslips python examples/payslips/send.py
+``mailer.toml`` says where the PDFs are: ``attachments_dir = "examples/payslips/payslips"``.
 """
 
 from pathlib import Path
