@@ -53,7 +53,8 @@ class Connection(asyncio.Protocol):
         self._deadline: float | None = None
         self._ticking: asyncio.TimerHandle | None = None
         # Time-outs are looked at this often, instead of by a timer set anew for every reply.
-        self._tick = min(5.0, min(server.timeouts.of(phase) for phase in Phase) / 4)
+        self._seconds = {phase: server.timeouts.of(phase) for phase in Phase}
+        self._tick = min(5.0, min(self._seconds.values()) / 4)
         self._parser = ReplyParser()
         self._replies: deque[Reply] = deque()
         self._waiter: asyncio.Future[None] | None = None
@@ -166,6 +167,11 @@ class Connection(asyncio.Protocol):
         reason = f": {exc}" if exc else " by the server"
         self._end(f"the connection was closed{reason}", by_peer=True)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the login."""
+        return self._loop.time() - self.opened_at
+
     def wake(self, *, check: bool) -> None:
         """There is work; ``check`` when the link was idle for so long that it may be dead."""
         if check and self.session is not None:
@@ -181,16 +187,13 @@ class Connection(asyncio.Protocol):
             self._transport.write(data)
         phase = session.waiting_for
         if phase is not None:
-            self._wait(self._server.timeouts.block if self._paused else self._seconds(phase))
+            self._wait(self._server.timeouts.block if self._paused else self._seconds[phase])
         else:
             self._deadline = None
         if session.finished:
             self.abort(session.broken or "the server closes the session")
         elif phase is None and session.idle:
             self._pool.became_idle(self)
-
-    def _seconds(self, phase: Phase) -> float:
-        return self._server.timeouts.of(phase)
 
     def _write(self, data: bytes, shown: str) -> None:
         self.transcript.add("C", shown)

@@ -20,6 +20,7 @@ class Envelopes:
         self._recipients = offer.limit("RCPTMAX")
         self._max_domains = offer.limit("RCPTDOMAINMAX")
         self._domains: set[str] = set()
+        self._good_sender: str | None = None
 
     def begin(self, work: Work) -> Verdict | None:
         """Prepare content and recipients; a verdict when the server could only refuse them.
@@ -44,7 +45,22 @@ class Envelopes:
             return local(Phase.MAIL, "550 5.6.7 The server does not offer SMTPUTF8")
         if transaction.eight_bit and not self._eight_bit:
             return local(Phase.MAIL, "554 5.6.3 The server does not offer 8BITMIME")
-        return _bad_address(transaction)
+        return self._bad_address(transaction)
+
+    def _bad_address(self, transaction: Transaction) -> Verdict | None:
+        utf8, sender = transaction.smtputf8, transaction.sender
+        if sender != self._good_sender:  # most often it is that of the message before
+            if sender and not wire.is_path(sender, utf8):
+                return local(Phase.MAIL, "553 5.1.7 The sender's address is malformed")
+            self._good_sender = sender if sender.isascii() else None
+        if not transaction.recipients:
+            return local(Phase.RCPT, "554 5.5.1 No recipients")
+        for recipient in transaction.recipients:
+            if not wire.is_path(recipient, utf8):
+                if not recipient.isascii() and not utf8:
+                    return local(Phase.RCPT, "550 5.6.7 The address needs SMTPUTF8")
+                return local(Phase.RCPT, "553 5.1.3 The recipient's address is malformed")
+        return None
 
     def _allowed(self, recipients: Sequence[str]) -> tuple[str, ...]:
         allowed = []
@@ -68,17 +84,3 @@ class Envelopes:
             options = wire.rcpt_options(recipient, dsn) if dsn else ""
             commands.append(f"RCPT TO:<{recipient}>{options}")
         return commands
-
-
-def _bad_address(transaction: Transaction) -> Verdict | None:
-    utf8 = transaction.smtputf8
-    if transaction.sender and not wire.is_path(transaction.sender, utf8):
-        return local(Phase.MAIL, "553 5.1.7 The sender's address is malformed")
-    if not transaction.recipients:
-        return local(Phase.RCPT, "554 5.5.1 No recipients")
-    for recipient in transaction.recipients:
-        if not wire.is_path(recipient, utf8):
-            if not recipient.isascii() and not utf8:
-                return local(Phase.RCPT, "550 5.6.7 The address needs SMTPUTF8")
-            return local(Phase.RCPT, "553 5.1.3 The recipient's address is malformed")
-    return None

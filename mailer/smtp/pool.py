@@ -178,8 +178,7 @@ class Pool:
         session = connection.session
         if not self._queue or session is None:
             return None
-        age = asyncio.get_running_loop().time() - connection.opened_at
-        if self._limits.worn_out(session.served, age, connection.mail_max):
+        if self._limits.worn_out(session.served, connection.age, connection.mail_max):
             session.retired = True
             return None
         return self._queue.pop()

@@ -71,6 +71,10 @@ class Session:
         self._parser = wire.ReplyParser()
         self._pipelined = offer.has("PIPELINING")
         self._flight = flight if self._pipelined and offer.has("CHUNKING") else 1
+        if not self._pipelined:
+            self._next_commands = self._next_step
+        else:
+            self._next_commands = self._next_flight if self._flight > 1 else self._next_envelope
         self._expected: deque[tuple[Work | None, Phase]] = deque()
         self._steps: deque[tuple[Work, Phase, str]] = deque()  # lockstep: what is still to say
         self._current: Work | None = None  # its envelope is on the wire, the end of it is not
@@ -218,11 +222,7 @@ class Session:
             return b""
         if self._body is not None:
             return self._next_block(self._body)
-        if not self._pipelined:
-            return self._next_step()
-        if self._flight > 1:
-            return self._next_flight()
-        return self._next_envelope()
+        return self._next_commands()
 
     def _start_body(self, work: Work, body: bytes) -> None:
         self._current = work
@@ -273,7 +273,7 @@ class Session:
         """Pipelined: RSET if due, MAIL, RCPT and DATA of the next work."""
         if self._current is not None:
             return b""
-        reset = self._reset()
+        reset = self._reset() if self._reset_due else b""
         if self._checking or (work := self._next_work()) is None:
             return reset
         self._current = work
