@@ -8,7 +8,7 @@ USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 BENCHES := $(patsubst tests/bench/%/__main__.py,%,$(wildcard tests/bench/*/__main__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench pins clean
+.PHONY: help demo up test lint format bench chaos pins clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' Makefile | while read -r name what; do \
@@ -37,6 +37,9 @@ format: $(VENV)/installed-dev ## Write the code in the one style
 bench: $(VENV)/installed-dev ## Measure, with the peers side by side; writes build/bench.json
 	@rm -f build/bench.json
 	@for what in $(BENCHES); do $(BIN)/python -m tests.bench.$$what || exit 1; done
+
+chaos: $(VENV)/installed-dev ## Send a campaign while everything around it fails; count who got what
+	@$(BIN)/python -m tests.chaos
 
 pins: ## Write constraints.txt anew: the newest versions that fit together
 	python3.11 -m venv --clear build/pins

@@ -65,6 +65,11 @@ class Child:
                     self._on_line(line)
 
     @property
+    def guard_pid(self) -> int:
+        """The process id of its guard, whose only child it is."""
+        return self._guard.pid
+
+    @property
     def returncode(self) -> int | None:
         """The exit code, 128 + N after a signal N; None while it runs."""
         return self._guard.poll()

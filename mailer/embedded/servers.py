@@ -144,17 +144,11 @@ class Redis:
         self.url = ""
 
     def start(self) -> Self:
-        """Start it and return when it answers."""
+        """Start it, again where it was before, and return when it answers."""
         program = _redis_program()
-        port, password = free_port(), secrets.token_urlsafe(16)
-        self.url = f"redis://:{password}@127.0.0.1:{port}/0"
-        self._data.mkdir(parents=True, exist_ok=True)
         configuration = self._data / "redis.conf"
-        configuration.touch(mode=0o600)  # a password on the command line would show in ps
-        configuration.write_text(
-            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
-            f'save ""\nappendonly no\ndatabases 16\ndir "{self._data}"\nloglevel warning\n'
-        )
+        if not self.url:
+            self._configure(configuration)
         self.child = Child("redis", [program, str(configuration)], on_line=self._on_line)
         try:
             wait_until(self._answers, self.child, "Redis")
@@ -162,6 +156,16 @@ class Redis:
             self.stop()
             raise
         return self
+
+    def _configure(self, configuration: Path) -> None:
+        port, password = free_port(), secrets.token_urlsafe(16)
+        self.url = f"redis://:{password}@127.0.0.1:{port}/0"
+        self._data.mkdir(parents=True, exist_ok=True)
+        configuration.touch(mode=0o600)  # a password on the command line would show in ps
+        configuration.write_text(
+            f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
+            f'save ""\nappendonly no\ndatabases 16\ndir "{self._data}"\nloglevel warning\n'
+        )
 
     def stop(self) -> None:
         """Stop it and wait until it is gone."""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -58,6 +58,13 @@ def addresses(recipients: Iterable[Mapping[str, str]]) -> list[str]:
     return [recipient["email"] for recipient in recipients]
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process started (Linux)."""
+    with suppress(OSError):
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
 class Gate:
     """A script for the catcher that lets nothing pass until it is opened."""
 
@@ -99,6 +106,11 @@ class Process:
         )
 
     @property
+    def pids(self) -> list[int]:
+        """The program's process id, while it runs."""
+        return children(self._child.guard_pid)
+
+    @property
     def returncode(self) -> int | None:
         """The exit code; None while it runs."""
         return self._child.returncode
@@ -137,12 +149,13 @@ class System:
         *,
         redis: str | None = None,
         config: str = "",
+        attempts: int = 3,
     ) -> None:
         self.folder = folder
         self.catcher = catcher
         self.processes: list[Process] = []
         self._ends = ExitStack()
-        self._write_settings(config)
+        self._write_settings(config, attempts)
         self.environment = {
             "MAILER_CONFIG": str(folder / "mailer.toml"),
             "MAILER_DATABASE_URL": database,
@@ -151,14 +164,14 @@ class System:
             "MAILER_STATE_DIR": str(folder / "state"),
         }
 
-    def _write_settings(self, config: str) -> None:
+    def _write_settings(self, config: str, attempts: int) -> None:
         (self.folder / "files").mkdir()
         server = f'host = "127.0.0.1"\nport = {self.catcher.port}\ntls = "none"\nconnections = 4\n'
         (self.folder / "mailer.toml").write_text(
             f'attachments_dir = "{self.folder / "files"}"\n'
             f"[providers.main]\n{server}"
             f'[providers.limited]\n{server}limits = ["20/s"]\n'
-            f"[retry]\nfirst = 0.2\nlongest = 0.5\nattempts = 3\n{config}"
+            f"[retry]\nfirst = 0.2\nlongest = 0.5\nattempts = {attempts}\n{config}"
         )
 
     def __enter__(self) -> Self:
@@ -180,13 +193,13 @@ class System:
         """Start a worker, and wait until it answers."""
         node = f"{name}@e2e"
         arguments = ["-A", "workers", "worker", "-n", node, "-E", "--loglevel=INFO", *options]
-        process = self._start(f"worker {name}", arguments)
+        process = self.start(f"worker {name}", arguments)
         self._await(process, lambda: bool(self.inspect(name, "ping")))
         return process
 
     def beat(self) -> Process:
         """Start a beat."""
-        process = self._start("beat", ["-A", "scheduler", "beat", "--loglevel=INFO"])
+        process = self.start("beat", ["-A", "scheduler", "beat", "--loglevel=INFO"])
         self._await(process, lambda: any("beat: Starting" in line for line in process.lines))
         return process
 
@@ -194,11 +207,11 @@ class System:
         """Start Flower, and wait until it listens. Returns its address as well."""
         port = free_port()
         arguments = ["-A", "workers", "flower", "--address=127.0.0.1", f"--port={port}"]
-        process = self._start("flower", arguments, FLOWER_UNAUTHENTICATED_API="true")
+        process = self.start("flower", arguments, FLOWER_UNAUTHENTICATED_API="true")
         self._await(process, lambda: listens(port))
         return process, f"http://127.0.0.1:{port}"
 
-    def _start(self, name: str, arguments: list[str], **environment: str) -> Process:
+    def start(self, name: str, arguments: list[str], **environment: str) -> Process:
         process = Process(name, arguments, {**self.environment, **environment})
         self.processes.append(process)
         return process
