@@ -6,20 +6,33 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
+
+from celery.events import EventReceiver
 
 from tests.e2e.system import System, eventually, gate, people
+
+
+class Receiver(EventReceiver):  # type: ignore[misc]
+    """Notes how many events each message from the broker holds."""
+
+    sizes: ClassVar[list[int]] = []
+
+    def _receive(self, body: Any, message: Any) -> None:
+        self.sizes.append(len(body) if isinstance(body, list) else 1)
+        super()._receive(body, message)
 
 
 @contextmanager
 def events(system: System) -> Iterator[list[dict[str, Any]]]:
     """The task events that workers send meanwhile."""
     found: list[dict[str, Any]] = []
+    Receiver.sizes.clear()
     stop = threading.Event()
 
     def listen() -> None:
         with system.app.connection_for_read() as connection:
-            receiver = system.app.events.Receiver(connection, handlers={"*": found.append})
+            receiver = Receiver(connection, handlers={"*": found.append}, app=system.app)
             for _ in receiver.consume(limit=None, timeout=None, wakeup=True):
                 if stop.is_set():
                     return
@@ -69,6 +82,7 @@ def test_each_delivery_is_an_event_with_its_outcome(system: System) -> None:
     kinds = Counter(e["type"] for e in ours)
     assert kinds == {"task-received": 300, "task-succeeded": 299, "task-failed": 1}
     assert not [e for e in ours if refused in str(e)]
+    assert max(Receiver.sizes) > 10  # grouped, else Flower could not keep up
 
 
 def test_flower_lists_the_workers_and_counts_the_tasks(system: System) -> None:
@@ -85,3 +99,16 @@ def test_flower_lists_the_workers_and_counts_the_tasks(system: System) -> None:
     eventually(counted)
     assert "w1@e2e" in get(f"{url}/workers")
     process.end()
+
+
+def test_control_shutdown_ends_a_worker_in_order_and_the_others_go_on(system: System) -> None:
+    third = system.worker("w3", "-c", "2")
+    recipients = people(1500)
+    with gate(system.catcher):
+        campaign = system.send(recipients)
+        eventually(lambda: system.inspect("w3", "active"))
+        system.app.control.shutdown(destination=["w3@e2e"])
+        eventually(lambda: any("Got shutdown from remote" in line for line in third.lines))
+    assert third.wait() == 0
+    assert campaign.wait(60).sent == 1500
+    assert system.each_got_one(recipients)
