@@ -30,7 +30,7 @@ NAMES = ["Date", "From", "To", "Subject", "Message-ID", "X-Own", "MIME-Version",
 SHAPE = ["multipart/mixed", "multipart/alternative", "text/plain", "text/html", "application/pdf"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(VALUES)
 def test_no_value_of_a_recipient_changes_the_shape_of_a_message(value: str) -> None:
     try:
@@ -51,7 +51,7 @@ def test_no_value_of_a_recipient_changes_the_shape_of_a_message(value: str) -> N
     assert b"\n" not in mail.content.replace(b"\r\n", b"")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, st.sampled_from(["email", "message_id", "unsubscribe_url", "to_header"]))
 def test_no_fact_of_a_delivery_changes_the_shape_of_a_message(value: str, fact: str) -> None:
     try:

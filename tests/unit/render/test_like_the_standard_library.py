@@ -73,7 +73,7 @@ def raw(message: EmailMessage, name: str) -> str:
     return str(message_from_bytes(message.as_bytes(), policy=policy.compat32)[name])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     subject=WORDS,
     name=WORDS,
