@@ -189,8 +189,9 @@ def read_batch(path: Path) -> Notes:
 def remove(folder: Path) -> None:
     """Forget a process's notes, once the ledger has them."""
     for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # another looks for its lock just now, and will remove it
+        folder.rmdir()
 
 
 def _reply(line: bytes) -> tuple[uuid.UUID, Verdict]:

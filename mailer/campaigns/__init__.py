@@ -30,6 +30,7 @@ __all__ = ["Campaign", "Campaigns", "ImportReport", "Progress", "Rejected"]
 
 ENDED = (CampaignState.FINISHED, CampaignState.CANCELLED)
 RETRYABLE = (State.FAILED, State.IN_DOUBT, State.CANCELLED, State.EXPIRED)
+VERDICTS = {"sent": State.SENT, "failed": State.FAILED, "resend": State.PENDING}
 _PAGE = 5000
 
 
@@ -78,7 +79,8 @@ class Campaign:
                 .where(deliveries.c.campaign_id == self.id)
                 .limit(1)
             ).one()
-        sizes = [self._settings.providers[name].max_size for name in row.providers]
+        names = choose(self._settings, row.providers)  # some may be gone from the settings
+        sizes = [self._settings.providers[name].max_size for name in names]
         return check(
             compiled,
             bulk=not row.single,
@@ -136,6 +138,26 @@ class Campaign:
                 raise ConflictError(f"campaign {self.id} was not started yet")
             count = ledger.retry(connection, self.id, wanted)
             if count and row.state in ENDED:
+                self._set_state(connection, CampaignState.RUNNING)
+        return count
+
+    def settle(self, verdict: str, delivery: str | uuid.UUID | None = None) -> int:
+        """Say what became of one delivery in doubt, or of all of them. Returns how many.
+
+        Args:
+            verdict: ``sent``, ``failed``, or ``resend`` to send them once more, which doubles
+                those that had arrived after all.
+            delivery: its id; None for all that are in doubt.
+        """
+        if verdict not in VERDICTS:
+            raise InputError(f"verdict: {verdict!r} is none of {', '.join(VERDICTS)}")
+        target, one = VERDICTS[verdict], None if delivery is None else _delivery_id(delivery)
+        with self._database.begin() as connection:
+            row = self._row(connection, lock=True)
+            count = ledger.settle(connection, self.id, target, one)
+            if one is not None and not count:
+                raise ConflictError(f"campaign {self.id} has no delivery {one} in doubt")
+            if count and target is State.PENDING and row.state in ENDED:
                 self._set_state(connection, CampaignState.RUNNING)
         return count
 
@@ -339,6 +361,13 @@ def _state(name: str) -> State:
         return State(name)
     except ValueError:
         raise InputError(f"state: {name!r} is none of {', '.join(State)}") from None
+
+
+def _delivery_id(text: str | uuid.UUID) -> uuid.UUID:
+    try:
+        return uuid.UUID(str(text))
+    except ValueError:
+        raise NotFoundError(f"there is no delivery {text}") from None
 
 
 def _normalised(email: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import orjson
 
-from mailer.campaigns import Campaign, ImportReport
+from mailer.campaigns import VERDICTS, Campaign, ImportReport
 from mailer.cli.message import Time, build, message_options
 from mailer.cli.tables import print_table
 from mailer.client import Mailer
@@ -175,6 +175,17 @@ def retry(id_: str, states: Iterable[str]) -> None:
     """Send once more to what ended in these states."""
     with Mailer() as mailer:
         click.echo(f"{mailer.campaigns.get(id_).retry(states)} deliveries are due again")
+
+
+@campaign.command()
+@click.argument("id_", metavar="ID")
+@click.option("--as", "verdict", type=click.Choice(list(VERDICTS)), required=True)
+@click.option("--delivery", help="Its id; without it all that are in doubt.")
+def settle(id_: str, verdict: str, delivery: str | None) -> None:
+    """Say what became of deliveries in doubt; resend doubles what had arrived after all."""
+    with Mailer() as mailer:
+        count = mailer.campaigns.get(id_).settle(verdict, delivery)
+    click.echo(f"{count} deliveries settled")
 
 
 @campaign.command()

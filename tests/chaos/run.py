@@ -38,12 +38,6 @@ class Report:
         return sum(count > 1 for count in self.accepted.values())
 
     @property
-    def kills(self) -> int:
-        """How many faults may leave messages in doubt."""
-        names = ("kill_pool_process", "kill_worker", "reset_provider")
-        return sum(len(self.recovery[name]) for name in names)
-
-    @property
     def broken(self) -> list[str]:
         """The promises that were not kept."""
         promises = {
