@@ -192,11 +192,15 @@ WHERE campaign_id = %(campaign)s AND state = 'in_doubt'
 
 -- name: fold_counts
 -- Old differences are added up, so that progress() reads a few rows, whatever was sent. The last
--- minute stays as it is: the rate is read from it.
-WITH crowded AS (
-  SELECT campaign_id, state FROM delivery_counts
-  WHERE at < now() - interval '1 minute'
-  GROUP BY campaign_id, state HAVING count(*) > 50
+-- minute stays as it is: the rate is read from it. Only campaigns that live or ended lately are
+-- looked at: all that ever were would be too many.
+WITH lively AS (
+  SELECT id FROM campaigns WHERE state <> 'finished'
+  UNION SELECT id FROM campaigns WHERE finished_at > now() - interval '10 minutes'
+), crowded AS (
+  SELECT n.campaign_id, n.state FROM lively JOIN delivery_counts n ON n.campaign_id = lively.id
+  WHERE n.at < now() - interval '1 minute'
+  GROUP BY n.campaign_id, n.state HAVING count(*) > 50
 ), old AS (
   DELETE FROM delivery_counts c USING crowded
   WHERE c.campaign_id = crowded.campaign_id AND c.state = crowded.state
@@ -229,6 +233,22 @@ WHERE c.state = 'running' AND NOT EXISTS (
   WHERE n.campaign_id = c.id AND n.state IN ('pending', 'queued', 'sending')
   GROUP BY n.campaign_id HAVING sum(n.n) > 0
 )
+
+-- name: reopen
+-- A finished campaign goes on when something of it waits again: a delivery in doubt turned out
+-- never to have gone out, or a retry met the end. One look into the index for each campaign that
+-- has something pending, however many rows those are and however many campaigns have finished.
+WITH RECURSIVE waiting (id) AS (
+  (SELECT campaign_id FROM deliveries WHERE state = 'pending' ORDER BY campaign_id LIMIT 1)
+  UNION ALL
+  SELECT (
+    SELECT d.campaign_id FROM deliveries d
+    WHERE d.state = 'pending' AND d.campaign_id > w.id ORDER BY d.campaign_id LIMIT 1
+  )
+  FROM waiting w WHERE w.id IS NOT NULL
+)
+UPDATE campaigns c SET state = 'running', finished_at = NULL
+FROM waiting WHERE c.id = waiting.id AND c.state = 'finished'
 
 -- name: leftovers
 -- Campaigns that have something waiting though they are cancelled or their time is over.

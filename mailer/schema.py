@@ -117,6 +117,7 @@ campaigns = sa.Table(
     sa.CheckConstraint("on_doubt in ('hold', 'resend')", name="campaigns_on_doubt"),
     sa.Index("campaigns_live", "state", postgresql_where=sa.text("state <> 'finished'")),
     sa.Index("campaigns_by_time", "created_at"),
+    sa.Index("campaigns_by_end", "finished_at"),
 )
 
 # Written by mailer.deliveries. The first row of the ledger's promise: one row, one recipient.

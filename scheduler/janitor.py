@@ -3,7 +3,7 @@
 import logging
 
 from mailer import deliveries, liveness
-from mailer.campaigns.schedule import drop_leftovers, finish
+from mailer.campaigns.schedule import drop_leftovers, finish, reopen
 from mailer.db import Database
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ def clean(database: Database) -> None:
             deliveries.hurry(connection, deliveries.HURRY)  # hints in its hands died with it
     if hints or claims:
         logger.warning("freed %d lost hints and %d claims of silent workers", hints, claims)
+    reopen(database)
     drop_leftovers(database)
     finish(database)
     with database.begin() as connection:

@@ -11,6 +11,12 @@ def start_scheduled(database: Database) -> int:
         return connection.exec_driver_sql(sql("start_due")).rowcount
 
 
+def reopen(database: Database) -> int:
+    """Let finished campaigns go on that have something waiting after all. Returns how many."""
+    with database.begin() as connection:
+        return connection.exec_driver_sql(sql("reopen")).rowcount
+
+
 def finish(database: Database) -> int:
     """End the running campaigns that have nothing waiting. Returns how many."""
     with database.begin() as connection:

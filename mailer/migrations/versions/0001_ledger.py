@@ -48,6 +48,7 @@ CREATE TABLE campaigns (
 );
 CREATE INDEX campaigns_live ON campaigns (state) WHERE state <> 'finished';
 CREATE INDEX campaigns_by_time ON campaigns (created_at);
+CREATE INDEX campaigns_by_end ON campaigns (finished_at);
 CREATE TABLE deliveries (
   id uuid PRIMARY KEY DEFAULT mailer_uuid7(),
   campaign_id uuid NOT NULL REFERENCES campaigns (id),
