@@ -22,7 +22,7 @@ up: $(VENV)/installed-embedded ## Run everything for development until Ctrl-C; n
 
 test: $(VENV)/installed-dev ## Run all tests against real servers, with branch coverage
 	@mkdir -p build
-	$(BIN)/pytest -n logical --maxprocesses 4 --cov --cov-report=term --cov-report=xml:build/coverage.xml
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadgroup --cov --cov-report=term --cov-report=xml:build/coverage.xml
 
 lint: $(VENV)/installed-dev ## Check style, types and the layers
 	$(BIN)/ruff check
