@@ -134,14 +134,14 @@ def test_a_running_stack_is_used_where_nothing_names_the_servers() -> None:
 def test_the_limiter_uses_the_broker_when_that_is_a_redis() -> None:
     assert load("", MAILER_BROKER_URL="redis://h/3").redis == "redis://h/3"
     for url in ("amqp://h//", "sentinel://h:1"):
-        with pytest.raises(SettingsError, match="^redis_url: not set"):
+        with pytest.raises(SettingsError, match=r"^redis_url: not set"):
             _ = load("", MAILER_BROKER_URL=url).redis
 
 
 def test_what_is_not_set_is_named_with_its_variable() -> None:
-    with pytest.raises(SettingsError, match="^database_url: not set: set MAILER_DATABASE_URL"):
+    with pytest.raises(SettingsError, match=r"^database_url: not set: set MAILER_DATABASE_URL"):
         _ = load("").database
-    with pytest.raises(SettingsError, match="^broker_url: not set: set MAILER_BROKER_URL"):
+    with pytest.raises(SettingsError, match=r"^broker_url: not set: set MAILER_BROKER_URL"):
         _ = load("").broker
 
 
@@ -195,9 +195,9 @@ def test_a_problem_is_one_line_that_names_the_key(text: str) -> None:
 
 
 def test_a_named_file_that_is_not_there_is_a_problem_of_its_variable() -> None:
-    with pytest.raises(SettingsError, match="^MAILER_CONFIG: cannot read /not/there"):
+    with pytest.raises(SettingsError, match=r"^MAILER_CONFIG: cannot read /not/there"):
         Settings.load({"MAILER_CONFIG": "/not/there"})
-    with pytest.raises(SettingsError, match="^MAILER_CONFIG: cannot read /: "):
+    with pytest.raises(SettingsError, match=r"^MAILER_CONFIG: cannot read /: "):
         Settings.load({"MAILER_CONFIG": "/"})
 
 
@@ -226,7 +226,11 @@ def test_a_limit_is_read(text: str, values: tuple[Any, ...]) -> None:
 def test_a_program_without_its_servers_ends_with_2_and_one_line(package: str) -> None:
     code = f"import sys, os; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
     ended = subprocess.run(
-        [sys.executable, "-c", code + f"os.environ.pop('MAILER_BROKER_URL', 0); import {package}"],
+        [
+            sys.executable,
+            "-c",
+            code + f"os.environ.pop('MAILER_BROKER_URL', 0); from {package} import app",
+        ],
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin", "MAILER_DATABASE_URL": f"postgresql://u:{SECRET}@h/d"},
