@@ -11,11 +11,11 @@ from alembic.migration import MigrationContext
 
 from mailer import Campaign, Mailer, deliveries, liveness
 from mailer.campaigns.schedule import drop_leftovers, finish, start_scheduled
-from mailer.db import Database, migrate, sql
+from mailer.db import Database, migrate
 from mailer.errors import UnavailableError
 from mailer.events import allow, suppress
 from mailer.outcome import Outcome
-from mailer.schema import MOVES, CampaignState, State, campaigns, metadata
+from mailer.schema import State, campaigns, metadata
 from mailer.schema import deliveries as table
 from tests.integration.core.conftest import MESSAGE, people
 
@@ -47,59 +47,6 @@ def counted(mailer: Mailer, campaign: Campaign) -> Counter[str]:
     progress = campaign.progress()
     assert rows == {s: n for s in State if (n := getattr(progress, s.value))}
     return Counter(rows)
-
-
-STATEMENTS = {
-    "reserve": {"limit": 10, "patience": 60},
-    "claim": {"worker": WORKER, "provider": "main"},
-    "record": {
-        "attempts": [1], "codes": [250], "enhanced_codes": ["2.0.0"], "replies": ["ok"],
-        "waits": [0.0], "states": ["sent"],
-    },
-    "unclaim": {"worker": WORKER},
-    "release": {"worker": WORKER, "attempts": [1]},
-    "release_rest": {"worker": WORKER},
-    "doubt": {"worker": WORKER, "attempts": [1]},
-    "give_back": {"waits": [0.0]},
-    "hurry": {"wait": 0},
-    "free_lost_hints": {},
-    "free_silent_workers": {"silence": 0},
-    "recall": {},
-    "drop_cancelled": {},
-    "drop_expired": {},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("on_doubt", ["hold", "resend"])
-@pytest.mark.parametrize("state", list(CampaignState))
-@pytest.mark.parametrize("name", STATEMENTS)
-def test_no_statement_makes_an_illegal_move(
-    mailer: Mailer, name: str, state: CampaignState, on_doubt: str
-) -> None:
-    recipients = [{"email": f"{s.value}@example.com", "name": "N"} for s in State]
-    campaign = mailer.campaigns.create(
-        name="n", message=MESSAGE, recipients=recipients, on_doubt=on_doubt
-    )
-    with mailer.database.begin() as connection:
-        for each in State:
-            connection.execute(
-                sa.update(table)
-                .where(table.c.address == f"{each.value}@example.com")
-                .values(state=each.value, worker=WORKER, attempts=1, due_at=sa.text("now()"))
-            )
-        connection.execute(sa.update(campaigns).values(state=state.value))
-        ids = list(connection.scalars(sa.select(table.c.id)))
-    values = {
-        key: value * len(ids) if isinstance(value, list) else value
-        for key, value in STATEMENTS[name].items()
-    }
-    values |= {"ids": ids, "campaign": campaign.id}
-    with mailer.database.begin() as connection:
-        connection.exec_driver_sql(sql(name), values)
-    for delivery in campaign.deliveries():
-        before = State(delivery.email.partition("@")[0])
-        assert delivery.state == before or delivery.state in MOVES[before], (before, delivery)
-    counted(mailer, campaign)
 
 
 def test_a_hint_that_came_twice_claims_nothing(mailer: Mailer) -> None:
