@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis
+from kombu import pools
 
 from mailer.db import migrate
 from mailer.embedded.accounts import temporary_folder
@@ -62,7 +63,8 @@ def database_url(postgres_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def broker_url(redis_url: str) -> str:
-    """A Redis emptied for this test."""
+    """A Redis emptied for this test, and none of another test's connections to it."""
+    pools.reset()
     with redis.Redis.from_url(redis_url) as client:
         client.flushall()
     return redis_url

@@ -1,10 +1,11 @@
 """A mailer on a fresh ledger, with limits and a folder for attachments, without workers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from mailer import Message, Settings
+from mailer import Mailer, Message, Settings
 
 MESSAGE = Message(sender="a@example.com", subject="Hi {{ name }}", text="Dear {{ name }}")
 
@@ -28,3 +29,9 @@ def settings(database_url: str, broker_url: str, tmp_path: Path) -> Settings:
 
 def people(count: int) -> list[dict[str, str]]:
     return [{"email": f"p{n}@example.com", "name": f"P{n}"} for n in range(count)]
+
+
+@pytest.fixture
+def mailer(settings: Settings) -> Iterator[Mailer]:
+    with Mailer(settings) as made:
+        yield made
