@@ -17,7 +17,7 @@ from mailer.embedded.stack import Stack, run_up
 from mailer.errors import SettingsError, UnavailableError
 from mailer.message import Message
 from mailer.settings import Settings
-from tests.integration.embedded.test_guard import is_running
+from tests.integration.embedded.test_guard import until_gone
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_the_demo_delivers_every_valid_recipient_once(
     assert "received by the catcher │      998" in out
     assert "http://127.0.0.1:" in out
     assert not (here / ".mailer" / "up.toml").exists()
-    assert not is_running("mailer.embedded.catcher")
+    assert until_gone("mailer.embedded.catcher")
 
 
 def test_commands_in_the_same_folder_use_the_running_stack_until_a_signal_ends_it(
@@ -64,7 +64,7 @@ def test_commands_in_the_same_folder_use_the_running_stack_until_a_signal_ends_i
     assert found["inbox_url"].startswith("http://127.0.0.1:")
     assert found["state"] in {"queued", "sending", "sent"}
     assert not (here / ".mailer" / "up.toml").exists()
-    assert not is_running(str(here))
+    assert until_gone(str(here))
 
 
 def test_a_mistake_in_the_settings_is_told_before_anything_starts(here: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_part_that_cannot_start_is_told_in_one_line_and_stops_the_rest(here: P
     (here / "workers.py").write_text("raise SystemExit('no luck')\n")  # found before the real one
     with pytest.raises(UnavailableError, match=r"^the worker did not start: no luck$"):
         Stack(here / "data", durable=False).__enter__()
-    assert not is_running(str(here))
+    assert until_gone(str(here))
 
 
 def test_a_part_that_ends_by_itself_is_told() -> None:
