@@ -72,14 +72,15 @@ def test_control_commands_are_answered(bench: Bench) -> None:
     until(lambda: {q["name"] for q in bench.ask("active_queues")} == {URGENT})
 
 
-def test_events_come_in_groups(bench: Bench) -> None:
+def test_events_come_in_groups(bench: Bench, transport: str) -> None:
     bench.worker("-c", "1", "-E")
     with redis.Redis.from_url(bench.url) as client, client.pubsub() as listener:
         listener.psubscribe("*celeryev/task.multi")
         bench.publish(BATCH)
         groups: list[list[dict[str, object]]] = []
         until(lambda: _listen(listener, groups).count("task-succeeded") == BATCH)
-    assert len(groups) < 2 * BATCH  # fewer messages than events; ours needs far fewer
+    # Kombu's transport brings hints one by one, so that their events go out with little company.
+    assert len(groups) < (BATCH / 5 if transport == "ours" else 2 * BATCH)
     kinds = {event["type"] for group in groups for event in group}
     assert kinds == {"task-received", "task-succeeded"}
 
